@@ -1,9 +1,33 @@
-//! The vocabulary and the arithmetic of the `ratelimit` framework.
+//! The vocabulary and the arithmetic of the `ratelimit` framework: what its macros, its backends
+//! and its users share. It does no I/O and knows no async runtime.
+//!
+//! - [`Rate`] and [`Limits`]: the one grammar, read while compiling or at run time.
+//! - [`Key`]: who is limited, as bytes that differ whenever the values do.
+//! - [`algorithm`]: the arithmetic; [`KeyState`] puts several rates of one key together.
+//! - [`Check`], [`Decision`], [`Backend`]: the question, the answer, and what answers.
+//! - [`Clock`]: where `now` comes from.
 
 pub mod algorithm;
+mod backend;
+mod check;
+mod clock;
+mod decision;
+mod error;
+mod key;
 mod limits;
+mod policy;
 pub mod rate;
 
-pub use algorithm::{Algorithm, AlgorithmSet};
+pub use algorithm::{Algorithm, AlgorithmSet, KeyState, UnknownAlgorithm};
+pub use backend::{
+    Answers, Backend, BoxFuture, Capabilities, ClockKind, Incapable, Join, JoinScope, Layer, Pong,
+    Sweep, Swept,
+};
+pub use check::{Adjust, Check, OwnedCheck};
+pub use clock::{Clock, ManualClock, MonotonicClock, SystemClock, Timestamp};
+pub use decision::{Charge, Decision, Outcome, Quota, Source};
+pub use error::{Error, ErrorKind};
+pub use key::{Key, KeyBuf, KeyRef};
 pub use limits::{BurstFault, Limit, Limits, MAX_FILL, MAX_LIMITS};
+pub use policy::{Mode, OnError, Policy, UnknownName};
 pub use rate::{Rate, RateError, RateFault, RateFaultKind};

@@ -27,7 +27,11 @@ pub struct Limit {
 impl Limit {
     /// A rate whose bucket holds as much as one period allows.
     pub const fn new(rate: Rate) -> Self {
-        Self { rate, burst: None, terms: Terms::new(rate, rate.limit(), NANOS_PER_SECOND) }
+        Self {
+            rate,
+            burst: None,
+            terms: Terms::new(rate, rate.limit(), NANOS_PER_SECOND),
+        }
     }
 
     /// The same rate with a bucket that holds `burst` units.
@@ -43,7 +47,11 @@ impl Limit {
             return Err(BurstFault::TooLarge);
         }
         let terms = Terms::new(self.rate, burst, NANOS_PER_SECOND);
-        Ok(Self { rate: self.rate, burst: Some(burst), terms })
+        Ok(Self {
+            rate: self.rate,
+            burst: Some(burst),
+            terms,
+        })
     }
 
     /// The rate.
@@ -164,7 +172,10 @@ pub struct Limits {
 impl Limits {
     /// One rate.
     pub const fn new(limit: Limit) -> Self {
-        Self { limits: [limit; MAX_LIMITS], count: 1 }
+        Self {
+            limits: [limit; MAX_LIMITS],
+            count: 1,
+        }
     }
 
     /// Several rates; `None` when there are none, or more than [`MAX_LIMITS`].
@@ -187,7 +198,10 @@ impl Limits {
         }
         #[allow(clippy::cast_possible_truncation)] // at most MAX_LIMITS
         let count = count as u8;
-        Some(Self { limits: sorted, count })
+        Some(Self {
+            limits: sorted,
+            count,
+        })
     }
 
     /// Reads one to four rates separated by commas; usable in `const`.
@@ -208,7 +222,10 @@ impl Limits {
     /// One to four rates with a burst for each in the same order, with one burst for all of them,
     /// or (an empty slice) with none; usable in `const`.
     pub const fn from_rates(rates: &[Rate], bursts: &[u32]) -> Result<Self, BurstFault> {
-        let fault = BurstFault::Count { bursts: bursts.len(), rates: rates.len() };
+        let fault = BurstFault::Count {
+            bursts: bursts.len(),
+            rates: rates.len(),
+        };
         if rates.is_empty() || rates.len() > MAX_LIMITS {
             return Err(fault);
         }
@@ -222,7 +239,11 @@ impl Limits {
             limits[index] = if bursts.is_empty() {
                 limit
             } else {
-                let burst = if bursts.len() == 1 { bursts[0] } else { bursts[index] };
+                let burst = if bursts.len() == 1 {
+                    bursts[0]
+                } else {
+                    bursts[index]
+                };
                 match limit.with_burst(burst) {
                     Ok(limit) => limit,
                     Err(fault) => return Err(fault),
@@ -241,11 +262,18 @@ impl Limits {
     pub const fn with_bursts(mut self, bursts: &[u32]) -> Result<Self, BurstFault> {
         let rates = self.count as usize;
         if bursts.len() != rates && bursts.len() != 1 {
-            return Err(BurstFault::Count { bursts: bursts.len(), rates });
+            return Err(BurstFault::Count {
+                bursts: bursts.len(),
+                rates,
+            });
         }
         let mut index = 0;
         while index < rates {
-            let burst = if bursts.len() == 1 { bursts[0] } else { bursts[index] };
+            let burst = if bursts.len() == 1 {
+                bursts[0]
+            } else {
+                bursts[index]
+            };
             self.limits[index] = match self.limits[index].with_burst(burst) {
                 Ok(limit) => limit,
                 Err(fault) => return Err(fault),

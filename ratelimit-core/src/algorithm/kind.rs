@@ -60,7 +60,9 @@ impl Algorithm {
 
     /// The algorithm of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
     }
 
     /// Whether it has a bucket, and so a `burst`.
@@ -140,7 +142,9 @@ impl AlgorithmSet {
 
     /// The algorithms of the set.
     pub fn iter(self) -> impl Iterator<Item = Algorithm> {
-        Algorithm::ALL.into_iter().filter(move |algorithm| self.contains(*algorithm))
+        Algorithm::ALL
+            .into_iter()
+            .filter(move |algorithm| self.contains(*algorithm))
     }
 }
 

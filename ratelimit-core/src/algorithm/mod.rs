@@ -1,7 +1,31 @@
 //! The arithmetic: one file per algorithm, each a plain-data state and a pure step.
+//!
+//! A step takes a state, a limit in ticks ([`Terms`]), the instant `now` in the same ticks, and a
+//! cost; it answers with a [`Verdict`] and with the state to store, if any. Integers only: no
+//! answer is ever rounded in favour of the caller.
+//!
+//! What holds for each of them:
+//!
+//! - A denied call costs nothing; a denial stores nothing, except to repair a state that lies
+//!   further ahead than its policy could ever put it.
+//! - [`Verdict::retry_after`] is exact: the same call, alone, succeeds at that instant and fails
+//!   one tick before.
+//! - A clock that steps back moves the history back with it, as if no time had passed: it never
+//!   grants, and never makes a call wait longer than its policy ever could.
+//! - A limit that is changed on a live key is no fresh budget: a bucket keeps its debt in time, at
+//!   most to empty; windows carry their counts.
 
+pub mod bucket;
+pub mod fixed_window;
+mod key_state;
 mod kind;
+pub mod leaky_bucket;
+pub mod sliding_window;
+pub mod sliding_window_counter;
+mod step;
 mod terms;
 
+pub use key_state::KeyState;
 pub use kind::{Algorithm, AlgorithmSet, UnknownAlgorithm};
+pub use step::{Step, Verdict, Write};
 pub use terms::{Span, Terms};

@@ -23,7 +23,10 @@ impl Span {
         let part = self.part as u64 + other.part as u64;
         let carry = part >= q as u64;
         Self {
-            whole: self.whole.saturating_add(other.whole).saturating_add(carry as u64),
+            whole: self
+                .whole
+                .saturating_add(other.whole)
+                .saturating_add(carry as u64),
             part: narrow(if carry { part - q as u64 } else { part }),
         }
     }
@@ -34,10 +37,16 @@ impl Span {
             return Self { whole: 0, part: 0 };
         }
         if self.part >= other.part {
-            Self { whole: self.whole - other.whole, part: self.part - other.part }
+            Self {
+                whole: self.whole - other.whole,
+                part: self.part - other.part,
+            }
         } else {
             let part = q as u64 + self.part as u64 - other.part as u64;
-            Self { whole: self.whole - other.whole - 1, part: narrow(part) }
+            Self {
+                whole: self.whole - other.whole - 1,
+                part: narrow(part),
+            }
         }
     }
 }
@@ -92,12 +101,19 @@ impl Terms {
         let parts = units as u64 * self.interval.part as u64;
         let whole = (self.interval.whole as u128) * (units as u128);
         #[allow(clippy::cast_possible_truncation)] // saturated just before
-        let whole = if whole > u64::MAX as u128 { u64::MAX } else { whole as u64 };
+        let whole = if whole > u64::MAX as u128 {
+            u64::MAX
+        } else {
+            whole as u64
+        };
         if parts == 0 {
             return Span { whole, part: 0 };
         }
         let q = self.q as u64;
-        Span { whole: whole.saturating_add(parts / q), part: narrow(parts % q) }
+        Span {
+            whole: whole.saturating_add(parts / q),
+            part: narrow(parts % q),
+        }
     }
 
     const fn time_of_reduced(&self, units: u32) -> Span {
@@ -108,7 +124,11 @@ impl Terms {
         let whole = total / limit;
         #[allow(clippy::cast_possible_truncation)] // saturated; a remainder is below the limit
         let (whole, part) = (
-            if whole > u64::MAX as u128 { u64::MAX } else { whole as u64 },
+            if whole > u64::MAX as u128 {
+                u64::MAX
+            } else {
+                whole as u64
+            },
             (total % limit / divisor) as u32,
         );
         Span { whole, part }
@@ -124,7 +144,11 @@ impl Terms {
             (time.whole as u128 * q + time.part as u128) / interval
         };
         #[allow(clippy::cast_possible_truncation)] // saturated
-        if units > u32::MAX as u128 { u32::MAX } else { units as u32 }
+        if units > u32::MAX as u128 {
+            u32::MAX
+        } else {
+            units as u32
+        }
     }
 }
 
@@ -152,24 +176,71 @@ mod tests {
     #[test]
     fn intervals_are_exact() {
         let nano = NANOS_PER_SECOND;
-        assert_eq!(terms("10/m", 10, nano).interval, Span { whole: 6_000_000_000, part: 0 });
+        assert_eq!(
+            terms("10/m", 10, nano).interval,
+            Span {
+                whole: 6_000_000_000,
+                part: 0
+            }
+        );
         assert_eq!(terms("10/m", 10, nano).q, 1);
         let third = terms("3/s", 3, nano);
-        assert_eq!((third.interval, third.q), (Span { whole: 333_333_333, part: 1 }, 3));
-        assert_eq!(third.fill, Span { whole: 1_000_000_000, part: 0 });
+        assert_eq!(
+            (third.interval, third.q),
+            (
+                Span {
+                    whole: 333_333_333,
+                    part: 1
+                },
+                3
+            )
+        );
+        assert_eq!(
+            third.fill,
+            Span {
+                whole: 1_000_000_000,
+                part: 0
+            }
+        );
         let seven = terms("7/4w", 7, nano);
         assert_eq!(seven.q, 1, "28 days divide by seven");
         let prime = terms("9_999_991/s", 1, nano);
-        assert_eq!((prime.q, prime.interval), (9_999_991, Span { whole: 100, part: 900 }));
+        assert_eq!(
+            (prime.q, prime.interval),
+            (
+                9_999_991,
+                Span {
+                    whole: 100,
+                    part: 900
+                }
+            )
+        );
         // A tick longer than the interval leaves no whole tick.
-        assert_eq!(terms("2000/s", 1, 1_000).interval, Span { whole: 0, part: 1 });
+        assert_eq!(
+            terms("2000/s", 1, 1_000).interval,
+            Span { whole: 0, part: 1 }
+        );
     }
 
     #[test]
     fn sums_of_the_interval_are_the_period() {
-        for text in ["3/s", "9_999_991/s", "7/4w", "977/ms", "11/366d", "4294967295/5s"] {
+        for text in [
+            "3/s",
+            "9_999_991/s",
+            "7/4w",
+            "977/ms",
+            "11/366d",
+            "4294967295/5s",
+        ] {
             let terms = terms(text, 1, NANOS_PER_SECOND);
-            assert_eq!(terms.time_of(terms.limit), Span { whole: terms.period, part: 0 }, "{text}");
+            assert_eq!(
+                terms.time_of(terms.limit),
+                Span {
+                    whole: terms.period,
+                    part: 0
+                },
+                "{text}"
+            );
             let mut sum = Span::default();
             for _ in 0..1000.min(terms.limit) {
                 sum = sum.plus(terms.interval, terms.q);
@@ -183,9 +254,33 @@ mod tests {
     #[test]
     fn a_unit_is_only_in_a_time_that_is_long_enough() {
         let terms = terms("3/s", 3, NANOS_PER_SECOND);
-        assert_eq!(terms.units_in(Span { whole: 333_333_333, part: 0 }), 0);
-        assert_eq!(terms.units_in(Span { whole: 333_333_333, part: 1 }), 1);
-        assert_eq!(terms.units_in(Span { whole: 666_666_666, part: 1 }), 1);
-        assert_eq!(terms.units_in(Span { whole: 666_666_667, part: 0 }), 2);
+        assert_eq!(
+            terms.units_in(Span {
+                whole: 333_333_333,
+                part: 0
+            }),
+            0
+        );
+        assert_eq!(
+            terms.units_in(Span {
+                whole: 333_333_333,
+                part: 1
+            }),
+            1
+        );
+        assert_eq!(
+            terms.units_in(Span {
+                whole: 666_666_666,
+                part: 1
+            }),
+            1
+        );
+        assert_eq!(
+            terms.units_in(Span {
+                whole: 666_666_667,
+                part: 0
+            }),
+            2
+        );
     }
 }

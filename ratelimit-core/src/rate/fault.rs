@@ -141,7 +141,10 @@ pub struct RateError {
 impl RateError {
     /// Puts a fault and the text in which it was found together.
     pub fn new(text: &str, fault: RateFault) -> Self {
-        Self { text: text.to_owned(), fault }
+        Self {
+            text: text.to_owned(),
+            fault,
+        }
     }
 
     /// The text that is not a rate.

@@ -43,13 +43,21 @@ pub(crate) const fn parse_list(text: &[u8]) -> Result<([Rate; MAX_LIMITS], usize
 const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
     let from = skip_blanks(text, start);
     if from == text.len() {
-        let kind = if start == 0 { Kind::Empty } else { Kind::ExpectedLimit };
+        let kind = if start == 0 {
+            Kind::Empty
+        } else {
+            Kind::ExpectedLimit
+        };
         return Err(RateFault::new(kind, from, from));
     }
     let (limit, after_limit) = match number(text, from) {
         Ok(Some(read)) => read,
         Ok(None) => {
-            return Err(RateFault::new(Kind::ExpectedLimit, from, character_end(text, from)));
+            return Err(RateFault::new(
+                Kind::ExpectedLimit,
+                from,
+                character_end(text, from),
+            ));
         }
         Err(fault) => return Err(fault),
     };
@@ -61,7 +69,11 @@ const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
     }
     let slash = skip_blanks(text, after_limit);
     if slash == text.len() || text[slash] != b'/' {
-        return Err(RateFault::new(Kind::ExpectedSlash, slash, character_end(text, slash)));
+        return Err(RateFault::new(
+            Kind::ExpectedSlash,
+            slash,
+            character_end(text, slash),
+        ));
     }
     let period_from = skip_blanks(text, slash + 1);
     let (count, after_count) = match number(text, period_from) {
@@ -75,7 +87,11 @@ const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
     let unit_from = skip_blanks(text, after_count);
     let unit_end = word_end(text, unit_from);
     if unit_from == unit_end {
-        return Err(RateFault::new(Kind::ExpectedUnit, unit_from, character_end(text, unit_from)));
+        return Err(RateFault::new(
+            Kind::ExpectedUnit,
+            unit_from,
+            character_end(text, unit_from),
+        ));
     }
     let Some(unit) = unit_millis(text, unit_from, unit_end) else {
         return Err(RateFault::new(Kind::UnknownUnit, unit_from, unit_end));
@@ -100,7 +116,9 @@ const fn number(text: &[u8], start: usize) -> Result<Option<(u64, usize)>, RateF
     while at < text.len() {
         let byte = text[at];
         if byte.is_ascii_digit() {
-            value = value.saturating_mul(10).saturating_add((byte - b'0') as u64);
+            value = value
+                .saturating_mul(10)
+                .saturating_add((byte - b'0') as u64);
         } else if byte == b'_' {
             let between = at > start
                 && text[at - 1].is_ascii_digit()
@@ -127,7 +145,11 @@ const fn number(text: &[u8], start: usize) -> Result<Option<(u64, usize)>, RateF
             return Err(RateFault::new(Kind::Fraction, start, end));
         }
     }
-    if at == start { Ok(None) } else { Ok(Some((value, at))) }
+    if at == start {
+        Ok(None)
+    } else {
+        Ok(Some((value, at)))
+    }
 }
 
 const fn unit_millis(text: &[u8], start: usize, end: usize) -> Option<u64> {

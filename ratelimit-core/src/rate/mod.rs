@@ -83,7 +83,10 @@ impl Rate {
         if limit as u64 > nanos {
             return Err(RateFaultKind::TooFast);
         }
-        Ok(Self { limit, period: nanos })
+        Ok(Self {
+            limit,
+            period: nanos,
+        })
     }
 
     /// Reads one rate, as the [grammar](Rate#grammar) says; usable in `const`.
@@ -120,9 +123,13 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut count, mut unit) = (self.period / NANOS_PER_MILLI, "ms");
-        for (name, millis) in
-            [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
-        {
+        for (name, millis) in [
+            ("w", 604_800_000),
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1_000),
+        ] {
             if count.is_multiple_of(millis) {
                 (count, unit) = (count / millis, name);
                 break;

@@ -1,0 +1,132 @@
+//! The token bucket, also known as the generic cell rate algorithm.
+//!
+//! A bucket is one instant: the *theoretical arrival time* (TAT) of ITU-T Recommendation I.371,
+//! annex A, at which it will be full again. `TAT - now` is the bucket's debt in time; `burst`
+//! units of the rate's interval are the most that it can owe. That is exactly a bucket that is
+//! refilled continuously, without the rounding that counting tokens brings.
+
+use super::{Span, Step, Terms, Verdict, Write};
+
+/// A bucket: the instant at which it is full again.
+///
+/// The default is a bucket that has always been full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The instant, since the epoch of the clock.
+    pub full_at: Span,
+    /// The denominator of `full_at.part`, that of the [`Terms`] it was stored with.
+    pub q: u32,
+}
+
+impl State {
+    /// The debt at `now`, at most the fill time; and whether it was more.
+    pub(super) fn debt(&self, terms: &Terms, now: u64) -> (Span, bool) {
+        let mut full_at = self.full_at;
+        if self.q != terms.q && full_at.part > 0 {
+            // The rate was changed: the fraction of a tick is rounded up, never down.
+            full_at = Span {
+                whole: full_at.whole.saturating_add(1),
+                part: 0,
+            };
+        }
+        if full_at.whole < now {
+            return (Span::default(), false);
+        }
+        let debt = Span {
+            whole: full_at.whole - now,
+            part: full_at.part,
+        };
+        if debt > terms.fill {
+            (terms.fill, true)
+        } else {
+            (debt, false)
+        }
+    }
+
+    pub(super) fn owing(debt: Span, terms: &Terms, now: u64) -> Self {
+        let full_at = Span {
+            whole: now.saturating_add(debt.whole),
+            part: debt.part,
+        };
+        Self {
+            full_at,
+            q: terms.q,
+        }
+    }
+
+    /// The instant from which the state equals a fresh key's.
+    pub fn fresh_at(&self) -> u64 {
+        self.full_at.ceil()
+    }
+}
+
+/// Decides `cost` units at `now`. A cost of zero asks and charges nothing.
+pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
+    let (debt, ahead) = state.debt(terms, now);
+    let total = debt.plus(terms.time_of(cost), terms.q);
+    if cost <= terms.burst && total <= terms.fill {
+        let write = match (cost, ahead) {
+            (0, false) => Write::Nothing,
+            (0, true) => Write::Repair,
+            _ => Write::Charge,
+        };
+        let state = if write == Write::Nothing {
+            state
+        } else {
+            State::owing(total, terms, now)
+        };
+        return Step {
+            state,
+            write,
+            verdict: verdict(terms, total, true, 0),
+        };
+    }
+    let retry_after = if cost > terms.burst {
+        u64::MAX
+    } else {
+        total.minus(terms.fill, terms.q).ceil()
+    };
+    let (state, write) = if ahead {
+        (State::owing(debt, terms, now), Write::Repair)
+    } else {
+        (state, Write::Nothing)
+    };
+    Step {
+        state,
+        write,
+        verdict: verdict(terms, debt, false, retry_after),
+    }
+}
+
+pub(super) fn verdict(terms: &Terms, debt: Span, allowed: bool, retry_after: u64) -> Verdict {
+    Verdict {
+        allowed,
+        delay: 0,
+        remaining: terms
+            .units_in(terms.fill.minus(debt, terms.q))
+            .min(terms.burst),
+        retry_after,
+        reset_after: debt.ceil(),
+    }
+}
+
+/// Gives back up to `units` of a charge after which the bucket was to be full at `charged_to`:
+/// the part of them that has not been refilled since. An expired charge gives back nothing.
+pub fn refund(state: State, terms: &Terms, now: u64, charged_to: Span, units: u32) -> State {
+    let (debt, _) = state.debt(terms, now);
+    if charged_to.whole < now || debt == Span::default() {
+        return state;
+    }
+    // The rate may have changed since: what is no fraction of these terms is dropped.
+    let part = if charged_to.part < terms.q {
+        charged_to.part
+    } else {
+        0
+    };
+    let left = Span {
+        whole: charged_to.whole - now,
+        part,
+    };
+    let back = terms.time_of(units).min(left);
+    State::owing(debt.minus(back, terms.q), terms, now)
+}

@@ -1,0 +1,303 @@
+//! [`KeyState`]: everything that is known of one key under one policy, one state for each rate.
+
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::sliding_window::Log;
+use super::{
+    Algorithm, Span, Terms, Verdict, Write, bucket, fixed_window, leaky_bucket,
+    sliding_window_counter,
+};
+use crate::check::{Adjust, Check};
+use crate::clock::Timestamp;
+use crate::decision::{Charge, Decision, Outcome};
+use crate::limits::{Limit, Limits, MAX_LIMITS};
+
+/// The state of one rate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Bucket(bucket::State),
+    Leaky(bucket::State),
+    Fixed(fixed_window::State),
+    Counter(sliding_window_counter::State),
+    Log(Box<Log>),
+}
+
+/// What a step wants stored, until it is known that every rate agrees.
+enum Pending {
+    State(State),
+    Log(super::sliding_window::LogStep),
+}
+
+/// What is to be stored in the place of which rate.
+type Writes = SmallVec<[(usize, Pending); 1]>;
+
+impl State {
+    fn fresh(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::TokenBucket | Algorithm::Gcra => Self::Bucket(bucket::State::default()),
+            Algorithm::LeakyBucket => Self::Leaky(bucket::State::default()),
+            Algorithm::FixedWindow => Self::Fixed(fixed_window::State::default()),
+            Algorithm::SlidingWindowCounter => {
+                Self::Counter(sliding_window_counter::State::default())
+            }
+            Algorithm::SlidingWindow => Self::Log(Box::default()),
+        }
+    }
+
+    fn step(&self, terms: &Terms, now: u64, cost: u32, delay: u64) -> (Pending, Write, Verdict) {
+        match self {
+            Self::Bucket(state) => {
+                let step = bucket::step(*state, terms, now, cost);
+                (
+                    Pending::State(Self::Bucket(step.state)),
+                    step.write,
+                    step.verdict,
+                )
+            }
+            Self::Leaky(state) => {
+                let step = leaky_bucket::step(*state, terms, now, cost, delay);
+                (
+                    Pending::State(Self::Leaky(step.state)),
+                    step.write,
+                    step.verdict,
+                )
+            }
+            Self::Fixed(state) => {
+                let step = fixed_window::step(*state, terms, now, cost);
+                (
+                    Pending::State(Self::Fixed(step.state)),
+                    step.write,
+                    step.verdict,
+                )
+            }
+            Self::Counter(state) => {
+                let step = sliding_window_counter::step(*state, terms, now, cost);
+                (
+                    Pending::State(Self::Counter(step.state)),
+                    step.write,
+                    step.verdict,
+                )
+            }
+            Self::Log(log) => {
+                let step = log.step(terms, now, cost);
+                (Pending::Log(step), step.write, step.verdict)
+            }
+        }
+    }
+
+    fn store(&mut self, pending: Pending) {
+        match (self, pending) {
+            (place, Pending::State(state)) => *place = state,
+            (Self::Log(log), Pending::Log(step)) => log.apply(&step),
+            (_, Pending::Log(_)) => {}
+        }
+    }
+
+    fn refund(&mut self, terms: &Terms, now: u64, charge: &Charge, rate: usize, units: u32) {
+        let at = charge.at.as_nanos();
+        match self {
+            Self::Bucket(state) => {
+                *state = bucket::refund(*state, terms, now, charge.charged_to[rate], units);
+            }
+            Self::Leaky(state) if charge.queued => {
+                *state =
+                    leaky_bucket::give_back(*state, terms, now, charge.charged_to[rate], units);
+            }
+            Self::Leaky(state) => {
+                *state = bucket::refund(*state, terms, now, charge.charged_to[rate], units);
+            }
+            Self::Fixed(state) => *state = fixed_window::refund(*state, terms, now, at, units),
+            Self::Counter(state) => {
+                *state = sliding_window_counter::refund(*state, terms, now, at, units);
+            }
+            Self::Log(log) => log.refund(at, units),
+        }
+    }
+
+    fn fresh_at(&self, terms: &Terms) -> u64 {
+        match self {
+            Self::Bucket(state) | Self::Leaky(state) => state.fresh_at(),
+            Self::Fixed(state) => state.fresh_at(terms),
+            Self::Counter(state) => state.fresh_at(terms),
+            Self::Log(log) => log.fresh_at(terms),
+        }
+    }
+}
+
+/// The state of one key under one policy: one state for each of its rates, decided together.
+///
+/// Time is in nanoseconds. A store that keeps opaque state (this process's memory, anything with
+/// compare-and-swap) needs nothing else; a store that decides by itself translates the steps of
+/// the [algorithms](super).
+///
+/// ```
+/// use core::time::Duration;
+/// use ratelimit_core::{Algorithm, Check, KeyBuf, KeyState, Policy, Timestamp};
+///
+/// let policy = Policy::new("login", Algorithm::TokenBucket, "2/m".parse()?);
+/// let key = KeyBuf::of("alice");
+/// let check = Check::new(&policy, policy.limits(), key.as_ref());
+/// let mut state = KeyState::fresh(policy.algorithm());
+/// let now = Timestamp::from_unix(Duration::from_secs(1_000));
+/// assert!(state.decide(&check, now).is_allowed());
+/// assert!(state.decide(&check, now).is_allowed());
+/// let denied = state.decide(&check, now);
+/// assert_eq!((denied.is_allowed(), denied.retry_after()), (false, Duration::from_secs(30)));
+/// # Ok::<(), ratelimit_core::RateError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyState {
+    algorithm: Algorithm,
+    states: SmallVec<[State; 1]>,
+}
+
+impl KeyState {
+    /// The state of a key that was never used.
+    pub fn fresh(algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            states: SmallVec::new(),
+        }
+    }
+
+    /// Decides the check and charges it if every rate admits it.
+    pub fn decide(&mut self, check: &Check<'_>, now: Timestamp) -> Decision {
+        self.fit(check.limits);
+        let (decision, pending) = self.weigh(check, now, true);
+        for (rate, pending) in pending {
+            self.states[rate].store(pending);
+        }
+        decision
+    }
+
+    /// What [`decide`](Self::decide) would answer, with what is left as it stands: nothing is
+    /// charged.
+    pub fn peek(&self, check: &Check<'_>, now: Timestamp) -> Decision {
+        if self.states.len() == check.limits.as_slice().len() {
+            return self.weigh(check, now, false).0;
+        }
+        let mut fitted = self.clone();
+        fitted.fit(check.limits);
+        fitted.weigh(check, now, false).0
+    }
+
+    /// Gives back part of an earlier charge (`by` below zero), or charges more, at most to empty.
+    ///
+    /// What the charge of the answer says is what is then charged in all.
+    pub fn adjust(&mut self, adjust: &Adjust<'_>, now: Timestamp) -> Decision {
+        let (check, charge) = (&adjust.check, &adjust.charge);
+        self.fit(check.limits);
+        let by = u32::try_from(adjust.by.unsigned_abs()).unwrap_or(u32::MAX);
+        let mut charged = *charge;
+        if adjust.by < 0 {
+            let units = by.min(charge.cost);
+            for (rate, limit) in check.limits.as_slice().iter().enumerate() {
+                self.states[rate].refund(limit.terms(), now.as_nanos(), charge, rate, units);
+            }
+            charged.cost -= units;
+        } else if by > 0 {
+            let ask = Check {
+                cost: 0,
+                max_delay: Duration::ZERO,
+                ..*check
+            };
+            let cost = by.min(self.peek(&ask, now).remaining());
+            let more = self.decide(&Check { cost, ..ask }, now);
+            charged = Charge {
+                cost: charge.cost.saturating_add(cost),
+                ..*more.charge()
+            };
+        }
+        self.peek(&Check { cost: 0, ..*check }, now)
+            .with_charge(charged)
+    }
+
+    /// The instant from which this state equals a fresh key's, so that it may be forgotten.
+    pub fn fresh_at(&self, limits: &Limits) -> Timestamp {
+        let at = |rate: usize, state: &State| state.fresh_at(self.limit(limits, rate).terms());
+        let latest = self
+            .states
+            .iter()
+            .enumerate()
+            .map(|(rate, state)| at(rate, state))
+            .max();
+        Timestamp::from_nanos(latest.unwrap_or(0))
+    }
+
+    fn limit<'a>(&self, limits: &'a Limits, rate: usize) -> &'a Limit {
+        let limits = limits.as_slice();
+        &limits[rate.min(limits.len() - 1)]
+    }
+
+    /// Makes one state for each rate, so that no change of the limits is a fresh budget: rates that
+    /// were added to a live key start from the state of its longest one, and where rates were
+    /// taken away, those of the longest periods stay.
+    fn fit(&mut self, limits: &Limits) {
+        let count = limits.as_slice().len();
+        if self.states.len() > count {
+            self.states.drain(..self.states.len() - count);
+        } else if self.states.len() < count {
+            let last = self.states.last().cloned();
+            let fill = last.unwrap_or_else(|| State::fresh(self.algorithm));
+            self.states.resize(count, fill);
+        }
+    }
+
+    /// Decides, and says what is to be stored in which place. There is one state for each rate.
+    fn weigh(&self, check: &Check<'_>, at: Timestamp, charge: bool) -> (Decision, Writes) {
+        let now = at.as_nanos();
+        let max_delay = u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX);
+        let rates = || {
+            check
+                .limits
+                .as_slice()
+                .iter()
+                .map(Limit::terms)
+                .zip(&self.states)
+        };
+        let steps: SmallVec<[_; 1]> = rates()
+            .map(|(terms, state)| state.step(terms, now, check.cost, max_delay))
+            .collect();
+        let allowed = steps.iter().all(|(_, _, verdict)| verdict.allowed);
+        let charged = allowed && charge;
+        let mut verdicts: SmallVec<[Verdict; 1]> = SmallVec::new();
+        let mut writes = Writes::new();
+        let mut delay = 0;
+        let mut charged_to = [Span::default(); MAX_LIMITS];
+        for (rate, ((terms, state), mut step)) in rates().zip(steps).enumerate() {
+            delay = delay.max(step.2.delay);
+            if step.2.allowed && !charged {
+                // This rate would have admitted the call, but it is not charged.
+                step = state.step(terms, now, 0, 0);
+            }
+            let (pending, write, verdict) = step;
+            verdicts.push(verdict);
+            if let Pending::State(State::Bucket(state) | State::Leaky(state)) = &pending {
+                charged_to[rate] = state.full_at;
+            }
+            if charge && write != Write::Nothing {
+                writes.push((rate, pending));
+            }
+        }
+        let outcome = match (allowed, delay) {
+            (true, 0) => Outcome::Allowed,
+            (true, delay) => Outcome::AllowedAfter(Duration::from_nanos(delay)),
+            (false, _) => Outcome::Denied,
+        };
+        let cost = if charged { check.cost } else { 0 };
+        let charge = Charge {
+            at,
+            cost,
+            queued: !check.max_delay.is_zero(),
+            charged_to,
+        };
+        let decision =
+            Decision::from_verdicts(outcome, self.algorithm, check.limits, &verdicts, charge);
+        (decision, writes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

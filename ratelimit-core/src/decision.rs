@@ -1,0 +1,292 @@
+//! [`Decision`]: what a backend answers.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::algorithm::{Algorithm, Span, Verdict};
+use crate::clock::Timestamp;
+use crate::limits::{Limits, MAX_LIMITS};
+
+/// Whether a call may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may.
+    Allowed,
+    /// It may, after waiting so long; its place is already charged.
+    AllowedAfter(Duration),
+    /// It may not.
+    Denied,
+}
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// The backend's store.
+    Store,
+    /// A denial that this process remembers.
+    Cache,
+    /// A slice of the budget that this process has taken.
+    Lease,
+    /// This process's memory, because the backend failed and the posture is `local`.
+    Local,
+    /// Nobody: the backend failed and the posture is `open`.
+    Open,
+    /// Nobody: the call was not to be limited (its cost is zero, or its policy is off).
+    Unlimited,
+}
+
+/// What one rate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// The most that could be spent at once: the bucket's capacity, or the window's limit.
+    pub limit: u32,
+    /// What could still be spent at this instant, after this call.
+    pub remaining: u32,
+    /// How long until the same call would be admitted, if nothing else is; zero when it was.
+    pub retry_after: Duration,
+    /// How long until everything is available again, if nothing else is admitted.
+    pub reset_after: Duration,
+}
+
+impl Quota {
+    /// What one rate says.
+    pub fn new(limit: u32, remaining: u32, retry_after: Duration, reset_after: Duration) -> Self {
+        Self {
+            limit,
+            remaining,
+            retry_after,
+            reset_after,
+        }
+    }
+}
+
+/// A quota with its times in nanoseconds, as decisions are copied a lot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct PackedQuota {
+    limit: u32,
+    remaining: u32,
+    retry_after: u64,
+    reset_after: u64,
+}
+
+impl PackedQuota {
+    fn unpack(self) -> Quota {
+        Quota {
+            limit: self.limit,
+            remaining: self.remaining,
+            retry_after: Duration::from_nanos(self.retry_after),
+            reset_after: Duration::from_nanos(self.reset_after),
+        }
+    }
+}
+
+impl From<Quota> for PackedQuota {
+    fn from(quota: Quota) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            limit: quota.limit,
+            remaining: quota.remaining,
+            retry_after: nanos(quota.retry_after),
+            reset_after: nanos(quota.reset_after),
+        }
+    }
+}
+
+/// What a decision charged, so that it can be given back or corrected. Opaque: only the backend
+/// that made it understands it.
+///
+/// Give back each charge at most once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charge {
+    pub(crate) at: Timestamp,
+    pub(crate) cost: u32,
+    /// The call was given a place in the leaky bucket's queue.
+    pub(crate) queued: bool,
+    /// For buckets: the instant at which each was to be full again after this charge.
+    pub(crate) charged_to: [Span; MAX_LIMITS],
+}
+
+impl Charge {
+    /// Units charged; 0 for a denial.
+    pub fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// When it was charged, by the clock that decided.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// A backend's answer: whether the call may run, and what each rate says.
+///
+/// With several rates, [`remaining`](Self::remaining) is the smallest and
+/// [`retry_after`](Self::retry_after) and [`reset_after`](Self::reset_after) are the longest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    outcome: Outcome,
+    source: Source,
+    count: u8,
+    binding: u8,
+    quotas: [PackedQuota; MAX_LIMITS],
+    charge: Charge,
+}
+
+impl Decision {
+    /// A decision of one to four rates; those past four are dropped, and none means unlimited.
+    pub fn new(outcome: Outcome, source: Source, quotas: &[Quota], charge: Charge) -> Self {
+        let mut decision = Self {
+            outcome,
+            source,
+            count: 0,
+            binding: 0,
+            quotas: [PackedQuota::default(); MAX_LIMITS],
+            charge,
+        };
+        for (place, quota) in decision.quotas.iter_mut().zip(quotas) {
+            *place = (*quota).into();
+            decision.count += 1;
+        }
+        decision.bind();
+        decision
+    }
+
+    /// An answer that nobody was asked for.
+    pub fn unlimited(source: Source) -> Self {
+        Self::new(Outcome::Allowed, source, &[], Charge::default())
+    }
+
+    pub(crate) fn from_verdicts(
+        outcome: Outcome,
+        algorithm: Algorithm,
+        limits: &Limits,
+        verdicts: &[Verdict],
+        charge: Charge,
+    ) -> Self {
+        let mut decision = Self::new(outcome, Source::Store, &[], charge);
+        let places = decision
+            .quotas
+            .iter_mut()
+            .zip(limits.as_slice())
+            .zip(verdicts);
+        for ((place, limit), verdict) in places {
+            *place = PackedQuota {
+                limit: limit.capacity(algorithm),
+                remaining: verdict.remaining,
+                retry_after: verdict.retry_after,
+                reset_after: verdict.reset_after,
+            };
+            decision.count += 1;
+        }
+        decision.bind();
+        decision
+    }
+
+    /// The rate that makes the call wait longest binds; where none does, the one with least left.
+    fn bind(&mut self) {
+        let quotas = self.quotas.iter().take(self.count.into()).enumerate();
+        let binding =
+            quotas.max_by_key(|(_, quota)| (quota.retry_after, u32::MAX - quota.remaining));
+        #[allow(clippy::cast_possible_truncation)] // below MAX_LIMITS
+        if let Some((index, _)) = binding {
+            self.binding = index as u8;
+        }
+    }
+
+    /// Whether the call may run.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether the call may run, at once or after a delay.
+    pub fn is_allowed(&self) -> bool {
+        !matches!(self.outcome, Outcome::Denied)
+    }
+
+    /// How long an admitted call has to wait before it runs.
+    pub fn delay(&self) -> Duration {
+        match self.outcome {
+            Outcome::AllowedAfter(delay) => delay,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Who decided.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// What each rate says, shortest period first; none where nobody was asked.
+    pub fn quotas(&self) -> impl ExactSizeIterator<Item = Quota> + '_ {
+        self.quotas[..usize::from(self.count)]
+            .iter()
+            .map(|quota| quota.unpack())
+    }
+
+    /// What the rate says that binds: the one that makes the call wait longest or, where none
+    /// does, the one with least left. `None` where nobody was asked.
+    pub fn binding(&self) -> Option<Quota> {
+        self.quotas().nth(self.binding.into())
+    }
+
+    /// The limit of the rate that binds; `u32::MAX` where nobody was asked.
+    pub fn limit(&self) -> u32 {
+        self.binding().map_or(u32::MAX, |quota| quota.limit)
+    }
+
+    /// What could still be spent at this instant, after this call.
+    pub fn remaining(&self) -> u32 {
+        self.quotas()
+            .map(|quota| quota.remaining)
+            .min()
+            .unwrap_or(u32::MAX)
+    }
+
+    /// How long until the same call would be admitted, if nothing else is; zero when it was.
+    pub fn retry_after(&self) -> Duration {
+        self.quotas()
+            .map(|quota| quota.retry_after)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// How long until everything is available again, if nothing else is admitted.
+    pub fn reset_after(&self) -> Duration {
+        self.quotas()
+            .map(|quota| quota.reset_after)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// What was charged.
+    pub fn charge(&self) -> &Charge {
+        &self.charge
+    }
+
+    /// The same answer, given by somebody else.
+    pub fn with_source(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
+
+    /// The same answer with another outcome, for a batch of which another check was denied.
+    pub fn with_outcome(self, outcome: Outcome) -> Self {
+        Self { outcome, ..self }
+    }
+
+    pub(crate) fn with_charge(self, charge: Charge) -> Self {
+        Self { charge, ..self }
+    }
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decision")
+            .field("outcome", &self.outcome)
+            .field("source", &self.source)
+            .field("quotas", &self.quotas().collect::<Vec<_>>())
+            .field("charged", &self.charge.cost)
+            .finish()
+    }
+}
