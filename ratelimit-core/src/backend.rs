@@ -380,6 +380,49 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
+/// A shared backend is a backend.
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
+        (**self).decide(checks, join)
+    }
+
+    fn decide_now(&self, check: &Check<'_>) -> Option<Result<Decision, Error>> {
+        (**self).decide_now(check)
+    }
+
+    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
+        (**self).peek(checks)
+    }
+
+    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
+        (**self).adjust(adjusts)
+    }
+
+    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).reset(checks)
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
+        (**self).ping()
+    }
+
+    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
+        (**self).sweep(sweep)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        (**self).close()
+    }
+
+    fn bridged(&self) -> Option<Arc<dyn Backend>> {
+        (**self).bridged()
+    }
+}
+
 /// A backend around a backend: a timeout, a breaker, a cache.
 pub trait Layer {
     /// Puts the layer around a backend; fails when the two do not fit.

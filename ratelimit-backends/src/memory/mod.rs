@@ -1,0 +1,232 @@
+//! [`MemoryBackend`]: decides in this process's memory.
+//!
+//! - `fingerprint`: what a key is kept as.
+//! - `shard`: the keys that one lock guards, and which of them can be forgotten.
+//! - `overflow`: what holds the keys that find no room.
+//! - `engine`: the three together; the backend's methods on top of it are here.
+
+mod engine;
+mod fingerprint;
+mod overflow;
+mod shard;
+
+use core::fmt;
+use core::future::ready;
+use core::time::Duration;
+use std::sync::Arc;
+
+use ratelimit_core::{
+    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Clock, ClockKind,
+    Decision, Error, Join, JoinScope, MonotonicClock, Pong, Sweep, Swept,
+};
+
+use engine::Engine;
+
+/// Decides in this process's memory: every algorithm, exactly, under any number of threads,
+/// without I/O, background threads or waiting for anything but a short lock.
+///
+/// # Bounded memory
+///
+/// At most [`max_keys`](MemoryBuilder::max_keys) keys are kept (default
+/// [one million](Self::DEFAULT_MAX_KEYS), about 150 bytes each), whatever clients send: a key is
+/// kept as a seeded 128-bit fingerprint, so its length does not matter. A `sliding_window` keeps 16
+/// bytes more for each call that it admitted within its period.
+///
+/// - A key whose state equals that of a fresh key is dropped first, in passing; nothing is lost.
+/// - A key that is still live is never dropped, so that no flood of new keys frees one that is
+///   being denied.
+/// - When every kept key is live, new keys share one overflow bucket per policy, and that is
+///   logged, at most once a minute for each policy. A key that finds room again starts with what
+///   the overflow bucket has used, so that it is never admitted more than its limit.
+///
+/// The bound is split evenly over up to 64 shards of at least 4,096 keys, so that new keys can
+/// overflow a little before all of it is in use.
+///
+/// # Odds of a shared fingerprint
+///
+/// With ten million keys, the odds that any two of them share a fingerprint are about 1 in 10²⁴.
+/// The seeds are random for each backend: keys that collide cannot be computed.
+///
+/// ```
+/// use ratelimit_backends::memory::MemoryBackend;
+/// use ratelimit_core::{Algorithm, Backend, Check, KeyBuf, Policy};
+///
+/// let backend = MemoryBackend::new();
+/// let policy = Policy::new("login", Algorithm::FixedWindow, "1/h".parse()?);
+/// let key = KeyBuf::of("alice");
+/// let check = Check::new(&policy, policy.limits(), key.as_ref());
+/// assert!(backend.decide_now(&check).unwrap()?.is_allowed());
+/// assert!(!backend.decide_now(&check).unwrap()?.is_allowed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct MemoryBackend {
+    capabilities: Capabilities,
+    engine: Engine,
+}
+
+impl MemoryBackend {
+    /// How many keys are kept unless said otherwise.
+    pub const DEFAULT_MAX_KEYS: usize = 1_000_000;
+
+    /// A backend with the default bounds and a [`MonotonicClock`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A backend whose bounds or clock differ.
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::default()
+    }
+
+    /// How many keys are kept now, live or not yet dropped.
+    pub fn keys(&self) -> usize {
+        self.engine.keys()
+    }
+
+    /// The most keys that are kept.
+    pub fn max_keys(&self) -> usize {
+        self.engine.max_keys()
+    }
+}
+
+impl Default for MemoryBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBackend")
+            .field("keys", &self.keys())
+            .field("max_keys", &self.max_keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`MemoryBackend`] whose bounds or clock differ from the defaults.
+///
+/// ```
+/// use ratelimit_backends::memory::MemoryBackend;
+/// use ratelimit_core::ManualClock;
+///
+/// let clock = ManualClock::new();
+/// let backend = MemoryBackend::builder().clock(clock.clone()).max_keys(10_000).build();
+/// assert_eq!(backend.keys(), 0);
+/// ```
+#[derive(Debug)]
+pub struct MemoryBuilder {
+    clock: Option<Arc<dyn Clock>>,
+    max_keys: usize,
+    max_log: u32,
+}
+
+impl Default for MemoryBuilder {
+    fn default() -> Self {
+        Self {
+            clock: None,
+            max_keys: MemoryBackend::DEFAULT_MAX_KEYS,
+            max_log: Capabilities::DEFAULT_MAX_LOG,
+        }
+    }
+}
+
+impl MemoryBuilder {
+    /// The clock that decides; a [`MonotonicClock`] unless said otherwise. A clock is trusted: one
+    /// that leaps forward makes every budget fresh.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// The most keys that are kept; zero is taken for one.
+    pub fn max_keys(mut self, max_keys: usize) -> Self {
+        self.max_keys = max_keys.max(1);
+        self
+    }
+
+    /// The largest limit that a `sliding_window` may have; it keeps an entry for each admitted
+    /// call. Default 10,000.
+    pub fn max_log(mut self, max_log: u32) -> Self {
+        self.max_log = max_log;
+        self
+    }
+
+    /// The backend.
+    pub fn build(self) -> MemoryBackend {
+        let kind = if self.clock.is_some() {
+            ClockKind::Injected
+        } else {
+            ClockKind::Process
+        };
+        let clock = self
+            .clock
+            .unwrap_or_else(|| Arc::new(MonotonicClock::new()));
+        let delayed = AlgorithmSet::EMPTY.with(ratelimit_core::Algorithm::LeakyBucket);
+        MemoryBackend {
+            capabilities: Capabilities::new(AlgorithmSet::ALL)
+                .with_delay(delayed)
+                .with_refund(AlgorithmSet::ALL)
+                .with_join(JoinScope::Any)
+                .with_clock(kind, Duration::from_nanos(1))
+                .with_immediate(true)
+                .with_max_log(self.max_log),
+            engine: Engine::new(clock, self.max_keys, self.max_log),
+        }
+    }
+}
+
+impl Backend for MemoryBackend {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
+        Box::pin(async move {
+            match join {
+                Join::Each => checks
+                    .iter()
+                    .map(|check| self.engine.decide(check))
+                    .collect(),
+                Join::All => self.engine.decide_all(checks),
+            }
+        })
+    }
+
+    fn decide_now(&self, check: &Check<'_>) -> Option<Result<Decision, Error>> {
+        Some(self.engine.decide(check))
+    }
+
+    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
+        Box::pin(async move { checks.iter().map(|check| self.engine.peek(check)).collect() })
+    }
+
+    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
+        Box::pin(async move {
+            adjusts
+                .iter()
+                .map(|adjust| self.engine.adjust(adjust))
+                .collect()
+        })
+    }
+
+    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { checks.iter().try_for_each(|check| self.engine.reset(check)) })
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
+        let pong = Pong::new(Duration::ZERO).with_keys(self.keys() as u64);
+        Box::pin(ready(self.engine.is_open().map(|()| pong)))
+    }
+
+    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
+        Box::pin(async move { self.engine.sweep(sweep) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.engine.close() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

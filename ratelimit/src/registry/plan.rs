@@ -1,0 +1,244 @@
+//! How one question is asked and answered, whoever asks: guarded functions and the plain API.
+
+use std::sync::Arc;
+
+use ratelimit_core::{
+    Answers, Backend, Check, Decision, Error, ErrorKind, Join, KeyRef, Limits, Mode, OnError,
+    OwnedCheck, Policy, Source,
+};
+
+use super::{Entry, Inner, unlimited};
+use crate::Rejection;
+
+/// A policy with its override and its backend.
+pub(crate) struct Resolved {
+    pub(super) registry: Arc<Inner>,
+    pub(super) entry: Option<Arc<Entry>>,
+    pub(super) policy: Policy,
+    /// The calls bring their limits.
+    pub(super) dynamic: bool,
+    pub(super) on_error: OnError,
+    /// Why it cannot be used at all.
+    pub(super) fault: Option<Error>,
+    /// Which registry it was made from; see [`global`](super::global).
+    pub(super) stamp: u64,
+}
+
+impl Resolved {
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        Plan { resolved: self }
+    }
+}
+
+/// The key of a question, or the source that had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keyed<'a> {
+    Key(KeyRef<'a>),
+    Missing(&'static str),
+}
+
+/// What is asked of a policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) key: Keyed<'a>,
+    pub(crate) cost: i128,
+    /// The limits that the call brings.
+    pub(crate) limits: Option<&'a Limits>,
+    /// What was wrong with them.
+    pub(crate) fault: Option<&'a Error>,
+}
+
+/// Asks questions under one policy.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    resolved: &'a Resolved,
+}
+
+impl<'a> Plan<'a> {
+    /// Asks, and waits for the answer without blocking the thread.
+    pub(crate) async fn ask(self, question: &Question<'_>) -> Result<Decision, Rejection> {
+        let (entry, check) = match self.prepare(question) {
+            Ok(prepared) => prepared,
+            Err(early) => return self.apply_mode(early),
+        };
+        let answer = match entry.backend.decide_now(&check) {
+            Some(answer) => answer,
+            None => single(
+                entry
+                    .backend
+                    .decide(core::slice::from_ref(&check), Join::Each)
+                    .await,
+            ),
+        };
+        self.apply_mode(self.conclude(&check, answer))
+    }
+
+    /// Asks, and blocks the thread until the answer is there.
+    pub(crate) fn ask_blocking(self, question: &Question<'_>) -> Result<Decision, Rejection> {
+        let (entry, check) = match self.prepare(question) {
+            Ok(prepared) => prepared,
+            Err(early) => return self.apply_mode(early),
+        };
+        let answer = match entry.backend.decide_now(&check) {
+            Some(answer) => answer,
+            None => {
+                let owned = check.to_owned();
+                let answers = self.resolved.registry.block(entry, move |backend| {
+                    Box::pin(decide_owned(backend, vec![owned], Join::Each))
+                });
+                answers.and_then(single)
+            }
+        };
+        self.apply_mode(self.conclude(&check, answer))
+    }
+
+    /// Makes the question for the backend, or the answer where the backend need not be asked.
+    #[allow(clippy::result_large_err)] // the error is an answer, as large as any
+    pub(super) fn prepare<'q>(
+        self,
+        question: &Question<'q>,
+    ) -> Result<(&'a Arc<Entry>, Check<'q>), Result<Decision, Rejection>>
+    where
+        'a: 'q,
+    {
+        let policy = &self.resolved.policy;
+        if policy.mode() == Mode::Off || question.cost == 0 {
+            return Err(Ok(unlimited()));
+        }
+        let key = match question.key {
+            Keyed::Key(key) => key,
+            Keyed::Missing(wanted) => return Err(Err(Rejection::MissingKey { wanted })),
+        };
+        let fault = self.resolved.fault.as_ref().or(question.fault);
+        let entry = match (fault, &self.resolved.entry) {
+            (None, Some(entry)) => entry,
+            (fault, _) => {
+                let error = fault.cloned().unwrap_or_else(no_limits);
+                return Err(Err(Rejection::Unavailable(error)));
+            }
+        };
+        let limits = match (self.resolved.dynamic, question.limits) {
+            (false, _) => policy.limits(),
+            (true, Some(limits)) => limits,
+            (true, None) => return Err(Err(Rejection::Unavailable(no_limits()))),
+        };
+        if self.resolved.dynamic
+            && let Some(refused) = entry
+                .backend
+                .capabilities()
+                .refuse(policy.algorithm(), limits)
+        {
+            let error = Error::from(refused).with_backend(entry.name.clone());
+            return Err(Err(Rejection::Unavailable(error)));
+        }
+        let capacity = limits.capacity(policy.algorithm());
+        match u32::try_from(question.cost) {
+            Ok(cost) if cost <= capacity => {
+                Ok((entry, Check::new(policy, limits, key).with_cost(cost)))
+            }
+            _ => Err(Err(Rejection::Unsatisfiable {
+                cost: question.cost,
+                capacity,
+            })),
+        }
+    }
+
+    /// Makes an answer of what the backend said, or of its failure.
+    pub(super) fn conclude(
+        self,
+        check: &Check<'_>,
+        answer: Result<Decision, Error>,
+    ) -> Result<Decision, Rejection> {
+        let resolved = self.resolved;
+        let error = match answer {
+            Ok(decision) if decision.is_allowed() => return Ok(decision),
+            Ok(decision) => return Err(Rejection::Limited(decision)),
+            Err(error) => match error.kind() {
+                ErrorKind::Unsatisfiable => {
+                    let (cost, capacity) = (check.cost.into(), check.capacity());
+                    return Err(Rejection::Unsatisfiable { cost, capacity });
+                }
+                // What is wrong with the program is not answered by letting calls through.
+                ErrorKind::Configuration | ErrorKind::Unsupported => {
+                    return Err(Rejection::Unavailable(self.named(error)));
+                }
+                _ => self.named(error),
+            },
+        };
+        if let Some(entry) = &resolved.entry {
+            entry
+                .failures
+                .say(&entry.name, check.policy.name(), resolved.on_error, &error);
+        }
+        match resolved.on_error {
+            OnError::Open => Ok(Decision::unlimited(Source::Open)),
+            OnError::Local => match resolved.registry.local().decide_now(check) {
+                Some(Ok(decision)) if decision.is_allowed() => {
+                    Ok(decision.with_source(Source::Local))
+                }
+                Some(Ok(decision)) => Err(Rejection::Limited(decision.with_source(Source::Local))),
+                Some(Err(local)) => Err(Rejection::Unavailable(local)),
+                None => Err(Rejection::Unavailable(error)),
+            },
+            // `closed`, and whatever posture may come to be that this does not know.
+            _ => Err(Rejection::Unavailable(error)),
+        }
+    }
+
+    /// In shadow mode every call runs, whatever was decided.
+    pub(super) fn apply_mode(
+        self,
+        answer: Result<Decision, Rejection>,
+    ) -> Result<Decision, Rejection> {
+        let policy = &self.resolved.policy;
+        match answer {
+            Err(rejection) if policy.mode() == Mode::Shadow => {
+                tracing::debug!(policy = policy.name(), %rejection, "shadow: would be rejected");
+                match rejection {
+                    Rejection::Limited(decision) => Ok(decision),
+                    _ => Ok(unlimited()),
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    pub(super) fn mode(self) -> Mode {
+        self.resolved.policy.mode()
+    }
+
+    fn named(self, error: Error) -> Error {
+        match &self.resolved.entry {
+            Some(entry) => error.with_backend(entry.name.clone()),
+            None => error,
+        }
+    }
+}
+
+/// Decides checks that the caller does not wait for any longer, if it gave up.
+pub(super) async fn decide_owned(
+    backend: Arc<dyn Backend>,
+    checks: Vec<OwnedCheck>,
+    join: Join,
+) -> Answers {
+    let checks: Vec<_> = checks.iter().map(OwnedCheck::as_check).collect();
+    backend.decide(&checks, join).await
+}
+
+/// The one answer to one question.
+pub(super) fn single(mut answers: Answers) -> Result<Decision, Error> {
+    match (answers.len(), answers.pop()) {
+        (1, Some(answer)) => answer,
+        (count, _) => Err(miscounted(count, 1)),
+    }
+}
+
+/// The error of a backend that does not give one answer for each question.
+pub(super) fn miscounted(answers: usize, questions: usize) -> Error {
+    let message = format!("the backend gave {answers} answers to {questions} questions");
+    Error::new(ErrorKind::Protocol, message)
+}
+
+fn no_limits() -> Error {
+    Error::new(ErrorKind::Configuration, "the call brought no limits")
+}

@@ -1,0 +1,316 @@
+//! Start-up validation: every fault of every site and policy, at once.
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ratelimit_core::{Error, Limits};
+
+use super::{Inner, Resolved};
+use crate::site::{Site, collected};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The file and line of the attribute that is wrong; `None` where it is the builder.
+    pub location: Option<(&'static str, u32)>,
+    /// The policy that is wrong, where it is one.
+    pub policy: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((file, line)) = self.location {
+            write!(f, "{file}:{line}: ")?;
+        }
+        if let Some(policy) = &self.policy {
+            write!(f, "policy `{policy}`: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why a registry could not be built or installed: every fault that was found.
+///
+/// Its `Debug` form is its message, so that a `main` that returns it prints something to read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InstallError {
+    faults: Vec<Fault>,
+}
+
+impl InstallError {
+    pub(super) fn already_installed() -> Self {
+        let message = "a registry is already installed; it is installed once, in `main`";
+        Self {
+            faults: vec![Fault {
+                location: None,
+                policy: None,
+                message: message.to_owned(),
+            }],
+        }
+    }
+
+    /// The faults, those of the builder first, then by file and line.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.faults.len();
+        let s = if count == 1 { "" } else { "s" };
+        write!(f, "{count} fault{s} in the rate limits")?;
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl core::error::Error for InstallError {}
+
+/// An annotated function, as [`Builder::sites`](super::Builder::sites) shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SiteInfo {
+    /// The name of its policy.
+    pub policy: &'static str,
+    /// The file of the attribute.
+    pub file: &'static str,
+    /// The line of the attribute.
+    pub line: u32,
+}
+
+/// The faults so far.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, message: impl Into<String>) {
+        self.0.push(Fault {
+            location: None,
+            policy: None,
+            message: message.into(),
+        });
+    }
+
+    fn add_policy(&mut self, policy: &str, message: impl Into<String>) {
+        let policy = Some(policy.to_owned());
+        self.0.push(Fault {
+            location: None,
+            policy,
+            message: message.into(),
+        });
+    }
+
+    fn add_site(&mut self, site: &Site, message: impl Into<String>) {
+        self.0.push(Fault {
+            location: Some((site.file, site.line)),
+            policy: Some(site.name.to_owned()),
+            message: message.into(),
+        });
+    }
+
+    pub(super) fn into_result(mut self) -> Result<(), InstallError> {
+        self.0.sort_by_key(|fault| fault.location);
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(InstallError { faults: self.0 })
+        }
+    }
+}
+
+/// What is wrong with the policies of the plain API and with the overrides.
+pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
+    for policy in &inner.policies {
+        let resolved = inner.resolve(policy, None, None, false, 0);
+        if let Some(error) = &resolved.fault {
+            faults.add_policy(policy.name(), error.message());
+        }
+    }
+    let mut known: Vec<_> = collected().map(|site| site.name).collect();
+    known.extend(inner.policies.iter().map(ratelimit_core::Policy::name));
+    known.sort_unstable();
+    known.dedup();
+    let mut names: Vec<_> = inner.overrides.keys().collect();
+    names.sort();
+    for name in names {
+        if !known.contains(&name.as_str()) {
+            let unknown = unknown("policy", name, known.iter());
+            faults.add(format!("an override names an {unknown}"));
+        }
+        if let Some(backend) = inner.overrides[name].backend_name()
+            && !inner.backends.contains_key(backend)
+        {
+            let unknown = unknown("backend", backend, inner.backends.keys());
+            faults.add_policy(name, format!("its override names an {unknown}"));
+        }
+    }
+}
+
+/// What is wrong with the annotated functions.
+pub(super) fn sites(inner: &Arc<Inner>, wanted: impl Fn(&SiteInfo) -> bool, faults: &mut Faults) {
+    let mut by_name = BTreeMap::<&str, Vec<&'static Site>>::new();
+    for site in collected() {
+        let info = SiteInfo {
+            policy: site.name,
+            file: site.file,
+            line: site.line,
+        };
+        if wanted(&info) {
+            by_name.entry(site.name).or_default().push(site);
+        }
+    }
+    for sites in by_name.values_mut() {
+        sites.sort_by_key(|site| (site.file, site.line, site.column));
+        for site in &*sites {
+            one_site(inner, site, faults);
+        }
+        for other in &sites[1..] {
+            same_name(sites[0], other, faults);
+        }
+    }
+}
+
+fn one_site(inner: &Arc<Inner>, site: &Site, faults: &mut Faults) {
+    if let Some(name) = site.backend
+        && !inner.backends.contains_key(name)
+    {
+        faults.add_site(site, unknown("backend", name, inner.backends.keys()));
+        return;
+    }
+    let resolved = inner.resolve_site(site, 0);
+    let change = inner.overrides.get(site.name);
+    if let Some(change) = change
+        && change.burst.is_some()
+    {
+        if !site.algorithm.is_bucket() {
+            let algorithm = site.algorithm;
+            faults.add_site(
+                site,
+                format!("its override has a burst, but `{algorithm}` has none"),
+            );
+        }
+        if site.dynamic && change.limits.is_none() {
+            faults.add_site(
+                site,
+                "its override has a burst but no limits, and each call brings its own",
+            );
+        }
+    }
+    let unknown_override = change
+        .and_then(super::Override::backend_name)
+        .is_some_and(|name| {
+            // Said once, for the override.
+            !inner.backends.contains_key(name)
+        });
+    if let Some(error) = &resolved.fault
+        && !unknown_override
+    {
+        faults.add_site(site, about(error));
+        return;
+    }
+    let known: &[Limits] = if resolved.dynamic {
+        site.limits
+    } else {
+        core::slice::from_ref(resolved.policy.limits())
+    };
+    for limits in known {
+        one_set_of_limits(&resolved, site, limits, faults);
+    }
+}
+
+/// A set of limits that may hold at a call.
+fn one_set_of_limits(resolved: &Resolved, site: &Site, limits: &Limits, faults: &mut Faults) {
+    if let Some(entry) = &resolved.entry
+        && let Some(refused) = entry.backend.capabilities().refuse(site.algorithm, limits)
+    {
+        let name = &entry.name;
+        faults.add_site(
+            site,
+            format!("backend `{name}` cannot decide {limits}: {refused}"),
+        );
+    }
+    let capacity = limits.capacity(site.algorithm);
+    if let Some(cost) = site.cost.filter(|cost| *cost > capacity) {
+        let message =
+            format!("its cost of {cost} can never fit {limits}: at most {capacity} at once");
+        faults.add_site(site, message);
+    }
+}
+
+fn same_name(first: &Site, other: &Site, faults: &mut Faults) {
+    let (file, line) = (first.file, first.line);
+    if !first.named || !other.named {
+        faults.add_site(
+            other,
+            format!(
+                "its name, made from the function's path, is also that of {file}:{line}; give \
+                 each a name of its own with `name = \"…\"`, or both the same to share one budget"
+            ),
+        );
+    } else if !first.agrees_with(other) {
+        faults.add_site(
+            other,
+            format!(
+                "it shares its name, and so its budget, with {file}:{line}, but their rates, \
+                 algorithms, backends, modes or postures differ"
+            ),
+        );
+    }
+}
+
+fn about(error: &Error) -> String {
+    match error.backend() {
+        Some(backend) => format!("backend `{backend}` cannot decide it: {}", error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
+/// Says that a name is unknown, which is nearest, and which there are.
+pub(super) fn unknown<S: AsRef<str>>(
+    what: &str,
+    found: &str,
+    known: impl Iterator<Item = S> + Clone,
+) -> String {
+    let nearest = known
+        .clone()
+        .map(|name| (strsim::jaro_winkler(found, name.as_ref()), name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    let meant = match nearest {
+        Some((_, name)) => format!("did you mean `{}`? ", name.as_ref()),
+        None => String::new(),
+    };
+    format!(
+        "unknown {what} `{found}`; {meant}there are: {}",
+        list(known)
+    )
+}
+
+/// Names, separated by commas.
+pub(super) fn list<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
+    let mut list = String::new();
+    for name in names {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(name.as_ref());
+    }
+    if list.is_empty() {
+        "none".to_owned()
+    } else {
+        list
+    }
+}

@@ -1,0 +1,92 @@
+//! [`Rejection`]: why a guarded function did not run.
+
+use core::fmt;
+use core::time::Duration;
+
+use ratelimit_core::{Decision, Error};
+
+/// Why a guarded function did not run.
+///
+/// It is an [`Error`](core::error::Error), so that `?` and `Box<dyn Error>` take it; an error type
+/// of your own takes it with `From<Rejection>`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The limit is reached; the decision says when to try again.
+    Limited(Decision),
+    /// The call costs more than could ever be admitted at once, or a negative amount: trying again
+    /// is of no use.
+    Unsatisfiable {
+        /// What it costs.
+        cost: i128,
+        /// The most that can be admitted at once.
+        capacity: u32,
+    },
+    /// The backend failed, and the posture is `closed`.
+    Unavailable(Error),
+    /// What the key is to be made of is not in the request.
+    MissingKey {
+        /// The named source, as in `key = "…"`.
+        wanted: &'static str,
+    },
+}
+
+impl Rejection {
+    /// How long until the same call may succeed, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Limited(decision) => Some(decision.retry_after()),
+            _ => None,
+        }
+    }
+
+    /// The decision, where there was one.
+    pub fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Limited(decision) => Some(decision),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limited(decision) => {
+                let (limit, retry_after) = (decision.limit(), decision.retry_after());
+                write!(
+                    f,
+                    "rate limit of {limit} exceeded, try again in {retry_after:?}"
+                )
+            }
+            Self::Unsatisfiable { cost, capacity } if *cost < 0 => {
+                write!(
+                    f,
+                    "a cost of {cost} is negative; it must be 0 to {capacity}"
+                )
+            }
+            Self::Unsatisfiable { cost, capacity } => {
+                write!(
+                    f,
+                    "a cost of {cost} can never be admitted: at most {capacity} at once"
+                )
+            }
+            Self::Unavailable(error) => write!(f, "rate limiter unavailable: {error}"),
+            Self::MissingKey { wanted } => {
+                write!(
+                    f,
+                    "no rate limit key: no argument of the call provides `{wanted}`"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Unavailable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
