@@ -64,6 +64,12 @@ impl Engine {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// How many items the queues of expiring keys hold.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).queued()).sum()
+    }
+
     pub(super) fn max_keys(&self) -> usize {
         self.max_keys
     }

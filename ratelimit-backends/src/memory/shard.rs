@@ -45,6 +45,11 @@ impl Shard {
         self.entries.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn get(&self, key: Fingerprint) -> Option<&KeyState> {
         self.entries.get(&key).map(|entry| &entry.state)
     }
