@@ -98,7 +98,9 @@ async fn flood() -> Response {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Registry::builder().backend("memory", MemoryBackend::new()).install()?;
+    Registry::builder()
+        .backend("memory", MemoryBackend::new())
+        .install()?;
 
     let router = Router::new()
         .route("/login", post(login))
@@ -106,7 +108,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/rows", get(rows))
         .route("/files/{*path}", get(files))
         .route("/flood", get(flood));
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

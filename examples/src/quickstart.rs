@@ -32,7 +32,12 @@ async fn main() {
 
     println!("an async function, bursts of 5, where a long text costs 3:");
     let long = "word ".repeat(50);
-    for (user, text) in [("ada", "a short text"), ("ada", &long), ("ada", &long), ("bob", &long)] {
+    for (user, text) in [
+        ("ada", "a short text"),
+        ("ada", &long),
+        ("ada", &long),
+        ("bob", &long),
+    ] {
         match summarize(user, text).await {
             Ok(words) => println!("  {user}: {words} words"),
             Err(Rejection::Limited(decision)) => println!(

@@ -41,18 +41,29 @@ fn main() -> Result<(), ratelimit::InstallError> {
 
     println!("what is guarded:");
     for policy in registry.policies() {
-        let limits = policy.limits.map_or("by call".to_owned(), |limits| limits.to_string());
+        let limits = policy
+            .limits
+            .map_or("by call".to_owned(), |limits| limits.to_string());
         let backend = policy.backend.unwrap_or_default();
-        println!("  {}: {} {limits} on `{backend}`", policy.name, policy.algorithm);
+        println!(
+            "  {}: {} {limits} on `{backend}`",
+            policy.name, policy.algorithm
+        );
     }
 
     println!("`search` twice, overridden to once a minute:");
     for _ in 0..2 {
-        println!("  {:?}", search("ada").map_err(|rejection| rejection.to_string()));
+        println!(
+            "  {:?}",
+            search("ada").map_err(|rejection| rejection.to_string())
+        );
     }
     println!("`export` three times:");
     for _ in 0..3 {
-        println!("  {:?}", export("ada").map_err(|rejection| rejection.to_string()));
+        println!(
+            "  {:?}",
+            export("ada").map_err(|rejection| rejection.to_string())
+        );
     }
     Ok(())
 }

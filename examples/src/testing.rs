@@ -47,7 +47,10 @@ mod tests {
         }
         let refused = login("ada", "analytical engine").unwrap_err();
         assert_eq!(refused.retry_after(), Some(Duration::from_mins(10)));
-        assert!(login("bob", "wrong").is_ok(), "other accounts are not concerned");
+        assert!(
+            login("bob", "wrong").is_ok(),
+            "other accounts are not concerned"
+        );
         scope.clock().advance(Duration::from_mins(10));
         assert!(login("ada", "analytical engine").unwrap());
     }
@@ -65,7 +68,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn spawned_tasks_are_wrapped() {
         let scope = testing::scope();
-        let tasks: Vec<_> = (0..10).map(|_| tokio::spawn(scope.wrap(geocode("a")))).collect();
+        let tasks: Vec<_> = (0..10)
+            .map(|_| tokio::spawn(scope.wrap(geocode("a"))))
+            .collect();
         let mut admitted = 0;
         for task in tasks {
             admitted += usize::from(task.await.unwrap().is_ok());

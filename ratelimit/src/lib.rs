@@ -28,3 +28,23 @@ pub use registry::{Ask, Builder, Fault, InstallError, Override, PolicyInfo, Regi
 pub use rejection::Rejection;
 pub use request::RequestContext;
 pub use response::FromRejection;
+
+/// A [`Rate`] that is checked while compiling, usable as a constant.
+///
+/// ```
+/// use ratelimit::{Rate, rate};
+///
+/// const LOGIN: Rate = rate!("10/m");
+/// assert_eq!(LOGIN.limit(), 10);
+/// ```
+///
+/// ```compile_fail
+/// const LOGIN: ratelimit::Rate = ratelimit::rate!("10/fortnight");
+/// ```
+#[cfg(feature = "macros")]
+#[macro_export]
+macro_rules! rate {
+    ($($tokens:tt)*) => {
+        $crate::__private::macros::rate! { [$crate] $($tokens)* }
+    };
+}

@@ -1,0 +1,10 @@
+use ratelimit::{Rejection, ratelimit};
+
+#[ratelimit()]
+fn f() -> Result<(), Rejection> {
+    Ok(())
+}
+
+fn main() {
+    let _ = f();
+}

@@ -1,0 +1,8 @@
+use ratelimit::ratelimit;
+
+struct S;
+
+#[ratelimit(rate = "10/m")]
+impl S {}
+
+fn main() {}
