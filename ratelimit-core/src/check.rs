@@ -91,7 +91,7 @@ impl OwnedCheck {
 }
 
 /// A correction of what an earlier decision charged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Adjust<'a> {
     /// The question that was admitted.
@@ -111,10 +111,7 @@ impl<'a> Adjust<'a> {
 
     /// Gives back all that was charged.
     pub fn refund(check: Check<'a>, charge: Charge) -> Self {
-        Self {
-            check,
-            charge,
-            by: -i64::from(charge.cost()),
-        }
+        let by = -i64::from(charge.cost());
+        Self { check, charge, by }
     }
 }

@@ -131,7 +131,8 @@ impl ManualClock {
     /// A clock at the start of 2024, a minute, hour and day at once, so that windows of those
     /// lengths start there.
     pub fn new() -> Self {
-        Self::at(Timestamp::from_unix(Duration::from_secs(1_704_067_200)))
+        // 19,723 days after the epoch.
+        Self::at(Timestamp::from_unix(Duration::from_hours(19_723 * 24)))
     }
 
     /// A clock that shows the given instant.

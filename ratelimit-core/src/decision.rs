@@ -3,6 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::algorithm::{Algorithm, Span, Verdict};
 use crate::clock::Timestamp;
 use crate::limits::{Limits, MAX_LIMITS};
@@ -98,14 +100,14 @@ impl From<Quota> for PackedQuota {
 /// that made it understands it.
 ///
 /// Give back each charge at most once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
     pub(crate) at: Timestamp,
     pub(crate) cost: u32,
     /// The call was given a place in the leaky bucket's queue.
     pub(crate) queued: bool,
     /// For buckets: the instant at which each was to be full again after this charge.
-    pub(crate) charged_to: [Span; MAX_LIMITS],
+    pub(crate) charged_to: SmallVec<[Span; 1]>,
 }
 
 impl Charge {
@@ -124,33 +126,34 @@ impl Charge {
 ///
 /// With several rates, [`remaining`](Self::remaining) is the smallest and
 /// [`retry_after`](Self::retry_after) and [`reset_after`](Self::reset_after) are the longest.
-#[derive(Clone, Copy, PartialEq, Eq)]
+///
+/// It is small, and a policy of one rate needs no allocation for it, as it is also what a rejected
+/// call returns.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Decision {
     outcome: Outcome,
     source: Source,
-    count: u8,
     binding: u8,
-    quotas: [PackedQuota; MAX_LIMITS],
+    quotas: SmallVec<[PackedQuota; 1]>,
     charge: Charge,
 }
 
 impl Decision {
     /// A decision of one to four rates; those past four are dropped, and none means unlimited.
     pub fn new(outcome: Outcome, source: Source, quotas: &[Quota], charge: Charge) -> Self {
-        let mut decision = Self {
+        let quotas = quotas
+            .iter()
+            .take(MAX_LIMITS)
+            .map(|quota| (*quota).into())
+            .collect();
+        Self {
             outcome,
             source,
-            count: 0,
             binding: 0,
-            quotas: [PackedQuota::default(); MAX_LIMITS],
+            quotas,
             charge,
-        };
-        for (place, quota) in decision.quotas.iter_mut().zip(quotas) {
-            *place = (*quota).into();
-            decision.count += 1;
         }
-        decision.bind();
-        decision
+        .bound()
     }
 
     /// An answer that nobody was asked for.
@@ -165,34 +168,31 @@ impl Decision {
         verdicts: &[Verdict],
         charge: Charge,
     ) -> Self {
-        let mut decision = Self::new(outcome, Source::Store, &[], charge);
-        let places = decision
-            .quotas
-            .iter_mut()
-            .zip(limits.as_slice())
-            .zip(verdicts);
-        for ((place, limit), verdict) in places {
-            *place = PackedQuota {
-                limit: limit.capacity(algorithm),
-                remaining: verdict.remaining,
-                retry_after: verdict.retry_after,
-                reset_after: verdict.reset_after,
-            };
-            decision.count += 1;
+        let rates = limits.as_slice().iter().zip(verdicts);
+        let quotas = rates.map(|(limit, verdict)| PackedQuota {
+            limit: limit.capacity(algorithm),
+            remaining: verdict.remaining,
+            retry_after: verdict.retry_after,
+            reset_after: verdict.reset_after,
+        });
+        let (source, quotas) = (Source::Store, quotas.collect());
+        Self {
+            outcome,
+            source,
+            binding: 0,
+            quotas,
+            charge,
         }
-        decision.bind();
-        decision
+        .bound()
     }
 
     /// The rate that makes the call wait longest binds; where none does, the one with least left.
-    fn bind(&mut self) {
-        let quotas = self.quotas.iter().take(self.count.into()).enumerate();
+    fn bound(mut self) -> Self {
+        let quotas = self.quotas.iter().zip(0..);
         let binding =
-            quotas.max_by_key(|(_, quota)| (quota.retry_after, u32::MAX - quota.remaining));
-        #[allow(clippy::cast_possible_truncation)] // below MAX_LIMITS
-        if let Some((index, _)) = binding {
-            self.binding = index as u8;
-        }
+            quotas.max_by_key(|(quota, _)| (quota.retry_after, u32::MAX - quota.remaining));
+        self.binding = binding.map_or(0, |(_, index)| index);
+        self
     }
 
     /// Whether the call may run.
@@ -220,9 +220,7 @@ impl Decision {
 
     /// What each rate says, shortest period first; none where nobody was asked.
     pub fn quotas(&self) -> impl ExactSizeIterator<Item = Quota> + '_ {
-        self.quotas[..usize::from(self.count)]
-            .iter()
-            .map(|quota| quota.unpack())
+        self.quotas.iter().map(|quota| quota.unpack())
     }
 
     /// What the rate says that binds: the one that makes the call wait longest or, where none
@@ -287,6 +285,6 @@ impl fmt::Debug for Decision {
             .field("source", &self.source)
             .field("quotas", &self.quotas().collect::<Vec<_>>())
             .field("charged", &self.charge.cost)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

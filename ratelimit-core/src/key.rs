@@ -114,11 +114,15 @@ impl KeyBuf {
 
     /// A length in groups of seven bits (LEB128), which says itself where it ends.
     fn length(&mut self, mut length: usize) {
-        while length >= 0x80 {
-            self.0.push((length & 0x7f) as u8 | 0x80);
+        loop {
+            let [low, ..] = length.to_le_bytes();
             length >>= 7;
+            if length == 0 {
+                self.0.push(low & 0x7f);
+                return;
+            }
+            self.0.push(low | 0x80);
         }
-        self.0.push(length as u8 & 0x7f);
     }
 
     /// A number in as few bytes as it needs, behind their count.
@@ -193,6 +197,7 @@ macro_rules! unsigned {
     ($($type:ty)*) => {$(
         impl Key for $type {
             fn encode(&self, out: &mut KeyBuf) {
+                #[allow(clippy::cast_lossless)] // `usize` has no `From`
                 out.number(tag::INTEGER, *self as u128);
             }
         }
@@ -204,6 +209,7 @@ macro_rules! signed {
         impl Key for $type {
             fn encode(&self, out: &mut KeyBuf) {
                 let tag = if *self < 0 { tag::NEGATIVE } else { tag::INTEGER };
+                #[allow(clippy::cast_lossless)] // `isize` has no `From`
                 out.number(tag, self.unsigned_abs() as u128);
             }
         }

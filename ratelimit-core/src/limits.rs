@@ -13,7 +13,7 @@ pub const MAX_LIMITS: usize = 4;
 /// The longest time that an empty bucket may take to fill: a hundred years.
 ///
 /// It keeps every instant of the arithmetic inside the numbers of every store.
-pub const MAX_FILL: Duration = Duration::from_secs(100 * 366 * 86_400);
+pub const MAX_FILL: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// One rate and, for the bucket algorithms, the capacity of its bucket.
 #[derive(Clone, Copy, PartialEq, Eq)]

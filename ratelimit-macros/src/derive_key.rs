@@ -78,8 +78,8 @@ fn pattern(fields: &Fields) -> TokenStream {
     let bound = (0..fields.len()).map(binding);
     match fields {
         Fields::Named(named) => {
-            let names = named.named.iter().map(|field| &field.ident);
-            quote! { { #(#names: #bound),* } }
+            let idents = named.named.iter().map(|field| &field.ident);
+            quote! { { #(#idents: #bound),* } }
         }
         Fields::Unnamed(_) => quote! { ( #(#bound),* ) },
         Fields::Unit => TokenStream::new(),
@@ -88,12 +88,13 @@ fn pattern(fields: &Fields) -> TokenStream {
 
 /// A field that cannot be a key is the compiler's to report, at the field's type.
 fn encode(krate: &Path, fields: &Fields, out: &Ident) -> TokenStream {
-    let encoded = fields.iter().enumerate().map(|(index, field)| {
-        let (bound, ty) = (binding(index), &field.ty);
-        let span = ty.span().resolved_at(Span::mixed_site());
+    let calls = fields.iter().enumerate().map(|(index, field)| {
+        let span = field.ty.span().resolved_at(Span::mixed_site());
+        let mut bound = binding(index);
+        bound.set_span(span);
         quote_spanned! { span=> #krate::Key::encode(#bound, #out); }
     });
-    quote! { #(#encoded)* }
+    quote! { #(#calls)* }
 }
 
 fn binding(index: usize) -> Ident {

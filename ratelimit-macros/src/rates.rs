@@ -8,7 +8,7 @@ use syn::{LitStr, Path};
 #[derive(Clone, Debug)]
 pub(crate) struct Rates {
     /// As written, in order.
-    rates: Vec<Rate>,
+    written: Vec<Rate>,
     /// One for all, one for each, or none.
     bursts: Vec<u32>,
     limits: Limits,
@@ -28,7 +28,7 @@ impl Rates {
             .collect::<Result<Vec<Rate>, _>>();
         let rates = rates.map_err(|error| syn::Error::new(literal.span(), error))?;
         Ok(Self {
-            rates,
+            written: rates,
             bursts: Vec::new(),
             limits,
         })
@@ -36,7 +36,7 @@ impl Rates {
 
     /// The same with bursts.
     pub(crate) fn with_bursts(self, bursts: &[u32]) -> Result<Self, ratelimit_core::BurstFault> {
-        let limits = Limits::from_rates(&self.rates, bursts)?;
+        let limits = Limits::from_rates(&self.written, bursts)?;
         Ok(Self {
             bursts: bursts.to_vec(),
             limits,
@@ -46,7 +46,7 @@ impl Rates {
 
     /// The only rate, or how many there are.
     pub(crate) fn single(&self) -> Result<Rate, usize> {
-        match self.rates.as_slice() {
+        match self.written.as_slice() {
             [rate] => Ok(*rate),
             rates => Err(rates.len()),
         }
@@ -62,7 +62,7 @@ impl Rates {
 
     /// A constant expression.
     pub(crate) fn to_tokens(&self, private: &Path) -> TokenStream {
-        let rates = self.rates.iter().map(|rate| {
+        let rates = self.written.iter().map(|rate| {
             let (limit, millis) = (rate.limit(), millis(*rate));
             hygienic! { (#limit, #millis) }
         });

@@ -49,11 +49,22 @@ impl Rejection {
     }
 }
 
+/// The time rounded up, to a tenth of a second or to a millisecond.
+fn readable(time: Duration) -> Duration {
+    let step = if time >= Duration::from_secs(1) {
+        100_000_000
+    } else {
+        1_000_000
+    };
+    let nanos = time.as_nanos().div_ceil(step) * step;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limited(decision) => {
-                let (limit, retry_after) = (decision.limit(), decision.retry_after());
+                let (limit, retry_after) = (decision.limit(), readable(decision.retry_after()));
                 write!(
                     f,
                     "rate limit of {limit} exceeded, try again in {retry_after:?}"
@@ -88,5 +99,26 @@ impl core::error::Error for Rejection {
             Self::Unavailable(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_small_enough_for_the_results_of_users() {
+        // Clippy warns from 128 bytes on, in the user's crate.
+        assert!(size_of::<Rejection>() <= 112, "{}", size_of::<Rejection>());
+    }
+
+    #[test]
+    fn times_are_rounded_up_to_something_readable() {
+        let readable = |nanos| format!("{:?}", readable(Duration::from_nanos(nanos)));
+        assert_eq!(readable(0), "0ns");
+        assert_eq!(readable(1), "1ms");
+        assert_eq!(readable(999_000_001), "1s");
+        assert_eq!(readable(1_199_999_946_135), "1200s");
+        assert_eq!(readable(1_210_000_000), "1.3s");
     }
 }

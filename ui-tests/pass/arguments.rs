@@ -47,8 +47,8 @@ fn by_constant() -> Option<u32> {
     Some(7)
 }
 
-#[ratelimit(rate = plan)]
-fn by_conversion(plan: Plan) -> Option<u32> {
+#[ratelimit(rate = plan, key = name)]
+fn by_conversion(plan: Plan, name: &str) -> Option<u32> {
     Some(7)
 }
 
@@ -114,9 +114,9 @@ fn cost_of_what_is_moved(costs: Vec<u32>) -> Option<Vec<u32>> {
 
 fn main() {
     assert!(several().is_some());
-    for plan in [Plan::Free, Plan::Pro, Plan::Custom(RATE)] {
+    for (plan, name) in [(Plan::Free, "a"), (Plan::Pro, "b"), (Plan::Custom(RATE), "c")] {
         assert!(by_plan(plan).is_some());
-        assert!(by_conversion(plan).is_some());
+        assert!(by_conversion(plan, name).is_some());
     }
     assert!(by_condition(true, false).is_some());
     assert_eq!(by_text("other"), Some(8));

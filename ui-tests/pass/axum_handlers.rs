@@ -60,8 +60,8 @@ async fn by_request(State(()): State<()>, request: Request) -> Result<StatusCode
 }
 
 #[aratelimit(key = "method", rate = "10/m")]
-async fn by_method(method: Method, uri: Uri) -> Result<String, (StatusCode, String)> {
-    Ok(format!("{method} {uri}"))
+async fn by_method(verb: Method, uri: Uri) -> Result<String, (StatusCode, String)> {
+    Ok(format!("{verb} {uri}"))
 }
 
 #[aratelimit(key = "path", rate = "10/m")]

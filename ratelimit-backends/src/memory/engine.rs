@@ -162,11 +162,11 @@ impl Engine {
             for (check, key) in checks.iter().zip(&keys) {
                 let shard = &mut shards[position(key)];
                 let kept = shard.get(*key).cloned();
-                let shared = lock(&self.overflow)
+                let overflow = lock(&self.overflow)
                     .get(self.seeds.policy(check.policy))
                     .cloned();
                 let (decision, place) = self.decide_in(shard, *key, check, now);
-                undo.push((place, kept, shared));
+                undo.push((place, kept, overflow));
                 if !decision.is_allowed() {
                     denied = Some((answers.len(), decision));
                     break;

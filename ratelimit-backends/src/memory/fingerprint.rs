@@ -12,7 +12,7 @@ impl Fingerprint {
     /// Which of so many shards the key lives in.
     pub(super) fn shard(self, shards: usize) -> usize {
         // The table inside a shard hashes again, so any bits will do.
-        (self.0 >> 64) as usize & (shards - 1)
+        usize::try_from((self.0 >> 64) % shards as u128).unwrap_or(0)
     }
 }
 

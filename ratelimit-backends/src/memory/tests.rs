@@ -134,7 +134,12 @@ fn a_refunded_key_makes_room_like_any_fresh_one() {
     let policy = policy(Algorithm::TokenBucket, "2/h");
     let (a, b) = (KeyBuf::of("a"), KeyBuf::of("b"));
     let check = Check::new(&policy, policy.limits(), a.as_ref());
-    let charge = *backend.decide_now(&check).unwrap().unwrap().charge();
+    let charge = backend
+        .decide_now(&check)
+        .unwrap()
+        .unwrap()
+        .charge()
+        .clone();
     now(backend.adjust(&[Adjust::refund(check, charge)]))
         .remove(0)
         .unwrap();

@@ -6,13 +6,12 @@ use smallvec::SmallVec;
 
 use super::sliding_window::Log;
 use super::{
-    Algorithm, Span, Terms, Verdict, Write, bucket, fixed_window, leaky_bucket,
-    sliding_window_counter,
+    Algorithm, Terms, Verdict, Write, bucket, fixed_window, leaky_bucket, sliding_window_counter,
 };
 use crate::check::{Adjust, Check};
 use crate::clock::Timestamp;
 use crate::decision::{Charge, Decision, Outcome};
-use crate::limits::{Limit, Limits, MAX_LIMITS};
+use crate::limits::{Limit, Limits};
 
 /// The state of one rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,16 +96,14 @@ impl State {
 
     fn refund(&mut self, terms: &Terms, now: u64, charge: &Charge, rate: usize, units: u32) {
         let at = charge.at.as_nanos();
+        // A charge of fewer rates than there are now has nothing to give back to the others.
+        let charged_to = charge.charged_to.get(rate).copied().unwrap_or_default();
         match self {
-            Self::Bucket(state) => {
-                *state = bucket::refund(*state, terms, now, charge.charged_to[rate], units);
-            }
             Self::Leaky(state) if charge.queued => {
-                *state =
-                    leaky_bucket::give_back(*state, terms, now, charge.charged_to[rate], units);
+                *state = leaky_bucket::give_back(*state, terms, now, charged_to, units);
             }
-            Self::Leaky(state) => {
-                *state = bucket::refund(*state, terms, now, charge.charged_to[rate], units);
+            Self::Bucket(state) | Self::Leaky(state) => {
+                *state = bucket::refund(*state, terms, now, charged_to, units);
             }
             Self::Fixed(state) => *state = fixed_window::refund(*state, terms, now, at, units),
             Self::Counter(state) => {
@@ -190,7 +187,7 @@ impl KeyState {
         let (check, charge) = (&adjust.check, &adjust.charge);
         self.fit(check.limits);
         let by = u32::try_from(adjust.by.unsigned_abs()).unwrap_or(u32::MAX);
-        let mut charged = *charge;
+        let mut charged = charge.clone();
         if adjust.by < 0 {
             let units = by.min(charge.cost);
             for (rate, limit) in check.limits.as_slice().iter().enumerate() {
@@ -207,7 +204,7 @@ impl KeyState {
             let more = self.decide(&Check { cost, ..ask }, now);
             charged = Charge {
                 cost: charge.cost.saturating_add(cost),
-                ..*more.charge()
+                ..more.charge().clone()
             };
         }
         self.peek(&Check { cost: 0, ..*check }, now)
@@ -216,19 +213,13 @@ impl KeyState {
 
     /// The instant from which this state equals a fresh key's, so that it may be forgotten.
     pub fn fresh_at(&self, limits: &Limits) -> Timestamp {
-        let at = |rate: usize, state: &State| state.fresh_at(self.limit(limits, rate).terms());
-        let latest = self
-            .states
-            .iter()
-            .enumerate()
-            .map(|(rate, state)| at(rate, state))
+        let longest = limits.as_slice().last();
+        let rates = limits.as_slice().iter().chain(longest.into_iter().cycle());
+        let rates = self.states.iter().zip(rates);
+        let latest = rates
+            .map(|(state, limit)| state.fresh_at(limit.terms()))
             .max();
         Timestamp::from_nanos(latest.unwrap_or(0))
-    }
-
-    fn limit<'a>(&self, limits: &'a Limits, rate: usize) -> &'a Limit {
-        let limits = limits.as_slice();
-        &limits[rate.min(limits.len() - 1)]
     }
 
     /// Makes one state for each rate, so that no change of the limits is a fresh budget: rates that
@@ -265,7 +256,7 @@ impl KeyState {
         let mut verdicts: SmallVec<[Verdict; 1]> = SmallVec::new();
         let mut writes = Writes::new();
         let mut delay = 0;
-        let mut charged_to = [Span::default(); MAX_LIMITS];
+        let mut charged_to = SmallVec::new();
         for (rate, ((terms, state), mut step)) in rates().zip(steps).enumerate() {
             delay = delay.max(step.2.delay);
             if step.2.allowed && !charged {
@@ -275,7 +266,7 @@ impl KeyState {
             let (pending, write, verdict) = step;
             verdicts.push(verdict);
             if let Pending::State(State::Bucket(state) | State::Leaky(state)) = &pending {
-                charged_to[rate] = state.full_at;
+                charged_to.push(state.full_at);
             }
             if charge && write != Write::Nothing {
                 writes.push((rate, pending));

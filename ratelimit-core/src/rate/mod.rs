@@ -13,7 +13,7 @@ pub(crate) use grammar::parse_list;
 /// The shortest period of a rate: one millisecond.
 pub const MIN_PERIOD: Duration = Duration::from_millis(1);
 /// The longest period of a rate: 366 days.
-pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
+pub const MAX_PERIOD: Duration = Duration::from_hours(366 * 24);
 /// The most units that a rate may allow per second.
 pub const MAX_PER_SECOND: u32 = 1_000_000_000;
 

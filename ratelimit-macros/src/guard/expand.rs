@@ -8,48 +8,43 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use ratelimit_core::{Algorithm, Mode, OnError};
 use syn::spanned::Spanned;
-use syn::{FnArg, Ident, ItemFn, Pat, Type, parse_quote};
+use syn::{FnArg, Ident, ItemFn, Pat, Path, Type, parse_quote, parse_quote_spanned};
 
 use super::key::Key;
 use super::shape::{Shape, holds_impl};
 use super::validate::{Guard, Guarded};
 
 pub(super) fn expand(function: &ItemFn, guarded: &Guarded) -> TokenStream {
-    let mut function = function.clone();
-    let mut prelude = TokenStream::new();
     let guards = &guarded.guards;
-    if guards.iter().any(Guard::looks_for_request) {
-        let patterns = name_patterns(&mut function);
-        prelude.extend(sources(&function, guards));
-        prelude.extend(patterns);
+    let Some(first) = guards.first() else {
+        return quote! { #function };
+    };
+    let mut function = function.clone();
+    let patterns = if guards.iter().any(Guard::looks_for_request) {
+        name_patterns(&mut function)
     } else {
-        prelude.extend(sources(&function, guards));
-    }
-    let body = &function.block;
-    let is_async = function.sig.asyncness.is_some();
+        TokenStream::new()
+    };
+    let sources = sources(&function, guards);
     let parts = Parts {
+        private: &first.private,
         function: &function,
         guards,
-        is_async,
+        is_async: function.sig.asyncness.is_some(),
     };
     let body = match &guarded.shape {
         Shape::Response if guards.iter().all(|guard| guard.on_limit.is_none()) => parts.response(),
         Shape::Response | Shape::Opaque(_) => parts.early_return(None),
         Shape::Unit => {
             let name = function.sig.ident.span();
-            parts.early_return(Some(&parse_quote_spanned_unit(name)))
+            parts.early_return(Some(&parse_quote_spanned! { name=> () }))
         }
         Shape::Value(ty) if holds_impl(ty) => parts.early_return(None),
         Shape::Value(ty) => parts.early_return(Some(ty)),
         Shape::Future { output, boxed } => parts.future(output.as_ref(), *boxed),
-    }
-    .unwrap_or_else(|| hygienic! { #body });
-    function.block = parse_quote! { { #prelude #body } };
+    };
+    function.block = parse_quote! { { #sources #patterns #body } };
     quote! { #function }
-}
-
-fn parse_quote_spanned_unit(span: Span) -> Type {
-    syn::parse_quote_spanned! { span=> () }
 }
 
 /// A local of ours.
@@ -123,6 +118,7 @@ fn argument(input: &FnArg) -> Option<Ident> {
 }
 
 struct Parts<'a> {
+    private: &'a Path,
     function: &'a ItemFn,
     guards: &'a [Guard],
     is_async: bool,
@@ -130,11 +126,11 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     /// Each guard returns early when it says no; then the body.
-    fn early_return(&self, ty: Option<&Type>) -> Option<TokenStream> {
+    fn early_return(&self, ty: Option<&Type>) -> TokenStream {
         let mut statements = TokenStream::new();
         for (index, guard) in self.guards.iter().enumerate() {
             let (call, admitted) = (local("call", index), local("admitted", index));
-            let (asked, made) = (self.asked(index, guard, &call), self.call(index, guard));
+            let (asked, made) = (self.asked(index, guard, &call), call(index, guard));
             let no = no(guard, ty);
             statements.extend(hygienic! {
                 let #call = #made;
@@ -145,12 +141,12 @@ impl Parts<'_> {
             });
         }
         let body = &self.function.block;
-        Some(hygienic! { #statements #body })
+        hygienic! { #statements #body }
     }
 
     /// The body's value and a rejection become one type.
-    fn response(&self) -> Option<TokenStream> {
-        let private = &self.guards.first()?.private;
+    fn response(&self) -> TokenStream {
+        let private = self.private;
         let body = &self.function.block;
         let ran = if self.is_async {
             hygienic! { async move #body .await }
@@ -160,7 +156,7 @@ impl Parts<'_> {
         let mut result = hygienic! { ::core::result::Result::Ok(#ran) };
         for (index, guard) in self.guards.iter().enumerate().rev() {
             let call = local("call", index);
-            let (asked, made) = (self.asked(index, guard, &call), self.call(index, guard));
+            let (asked, made) = (self.asked(index, guard, &call), call(index, guard));
             result = hygienic! {
                 {
                     let #call = #made;
@@ -173,16 +169,16 @@ impl Parts<'_> {
                 }
             };
         }
-        Some(hygienic! { #private::respond(#result) })
+        hygienic! { #private::respond(#result) }
     }
 
     /// The body runs at the call; what it returns is polled when every guard says yes.
-    fn future(&self, output: Option<&Type>, boxed: bool) -> Option<TokenStream> {
-        let private = &self.guards.first()?.private;
+    fn future(&self, output: Option<&Type>, boxed: bool) -> TokenStream {
+        let private = self.private;
         let (mut calls, mut statements) = (TokenStream::new(), TokenStream::new());
         for (index, guard) in self.guards.iter().enumerate() {
             let (call, admitted) = (local("call", index), local("admitted", index));
-            let (site, made) = (site(index, guard, self.function), self.call(index, guard));
+            let (site, made) = (site(index, guard, self.function), call(index, guard));
             let (private, no) = (&guard.private, no(guard, output));
             calls.extend(hygienic! { let #call = #made; });
             statements.extend(hygienic! {
@@ -211,11 +207,11 @@ impl Parts<'_> {
         } else {
             future
         };
-        Some(hygienic! {
+        hygienic! {
             #calls
             let future #ty = #private::call_once(move || #body);
             #future
-        })
+        }
     }
 
     /// The question to the registry.
@@ -228,34 +224,34 @@ impl Parts<'_> {
             hygienic! { #private::enter(#site, #call) }
         }
     }
+}
 
-    /// What the call asks: all of the user's expressions, evaluated.
-    fn call(&self, index: usize, guard: &Guard) -> TokenStream {
-        let private = &guard.private;
-        let mut call = match &guard.key {
-            None => hygienic! { #private::Call::new() },
-            Some((Key::Arguments(keyed), _)) => keyed.clone(),
-            Some((Key::Source(_), _)) => {
-                let source = local("source", index);
-                hygienic! { #source }
+/// What the call asks: all of the user's expressions, evaluated.
+fn call(index: usize, guard: &Guard) -> TokenStream {
+    let private = &guard.private;
+    let mut call = match &guard.key {
+        None => hygienic! { #private::Call::new() },
+        Some((Key::Arguments(keyed), _)) => keyed.clone(),
+        Some((Key::Source(_), _)) => {
+            let source = local("source", index);
+            hygienic! { #source }
+        }
+    };
+    if let Some(limits) = &guard.rate.computed {
+        call.extend(limits.clone());
+    }
+    if let Some(cost) = &guard.cost {
+        let span = cost.span().resolved_at(Span::mixed_site());
+        call.extend(quote_spanned! { span=> .cost(#cost) });
+    }
+    match &guard.skip_if {
+        None => call,
+        Some(skip_if) => hygienic! {
+            {
+                let skip: bool = #skip_if;
+                if skip { #private::Call::skipped() } else { #call }
             }
-        };
-        if let Some(limits) = &guard.rate.computed {
-            call.extend(limits.clone());
-        }
-        if let Some(cost) = &guard.cost {
-            let span = cost.span().resolved_at(Span::mixed_site());
-            call.extend(quote_spanned! { span=> .cost(#cost) });
-        }
-        match &guard.skip_if {
-            None => call,
-            Some(skip_if) => hygienic! {
-                {
-                    let skip: bool = #skip_if;
-                    if skip { #private::Call::skipped() } else { #call }
-                }
-            },
-        }
+        },
     }
 }
 
@@ -264,7 +260,7 @@ fn no(guard: &Guard, ty: Option<&Type>) -> TokenStream {
     let private = &guard.private;
     match (&guard.on_limit, ty) {
         (Some(on_limit), Some(ty)) => {
-            hygienic! { #private::on_limit::<#ty, _>(#on_limit, rejection) }
+            hygienic! { #private::on_limit::<#ty>(#on_limit, rejection) }
         }
         (Some(on_limit), None) => hygienic! { #private::on_limit(#on_limit, rejection) },
         (None, Some(ty)) => {

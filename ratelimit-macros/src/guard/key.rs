@@ -106,7 +106,7 @@ fn source(
         )
     };
     fail(format!(
-        "unknown key {name:?}{meant}; there are the sources {sources}, {arguments}"
+        "unknown key {name:?}{meant} (there are the sources {sources}, {arguments})"
     ))
 }
 
@@ -123,7 +123,10 @@ fn borrowed(expr: &Expr) -> TokenStream {
             let elements = tuple.elems.iter().map(borrowed);
             hygienic! { &(#(#elements,)*) }
         }
-        expr => hygienic! { &#expr },
+        expr => {
+            let span = expr.span().resolved_at(Span::mixed_site());
+            quote_spanned! { span=> &#expr }
+        }
     }
 }
 

@@ -233,7 +233,7 @@ impl<'a> Arguments<'a> {
         if known.is_none() {
             let meant = did_you_mean(&found, names());
             let message = format!(
-                "unknown {argument} {found:?}{meant}; there are {}",
+                "unknown {argument} {found:?}{meant} (there are {})",
                 quoted(names())
             );
             self.errors.push(syn::Error::new(literal.span(), message));
@@ -252,8 +252,8 @@ impl<'a> Arguments<'a> {
         let found = literal.value();
         if found.trim().is_empty() || found.trim() != found || found.chars().any(char::is_control) {
             let message = format!(
-                "a {argument} is not empty, has no blank at its ends and no control characters, \
-                 found {found:?}"
+                "`{argument}` must not be empty, begin or end with a blank, or contain control \
+                 characters, found {found:?}"
             );
             self.errors.push(syn::Error::new(literal.span(), message));
             return None;

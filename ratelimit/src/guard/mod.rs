@@ -42,7 +42,7 @@ pub async fn enter_async(site: &'static Site, call: Call) -> Result<Admitted, Re
 }
 
 /// Lets `on_limit` say no. It is a function so that the closure's argument has a type.
-pub fn on_limit<R, F: FnOnce(Rejection) -> R>(handler: F, rejection: Rejection) -> R {
+pub fn on_limit<R>(handler: impl FnOnce(Rejection) -> R, rejection: Rejection) -> R {
     handler(rejection)
 }
 

@@ -392,10 +392,10 @@ impl Registry {
         by: i64,
     ) -> Result<Result<Decision, (Arc<Entry>, OwnedCheck, Charge)>, Error> {
         match decision.source() {
-            Source::Open | Source::Unlimited => return Ok(Ok(*decision)),
+            Source::Open | Source::Unlimited => return Ok(Ok(decision.clone())),
             Source::Local => {
                 let (_, check) = self.for_upkeep(ask)?;
-                let adjust = Adjust::new(check.as_check(), *decision.charge(), by);
+                let adjust = Adjust::new(check.as_check(), decision.charge().clone(), by);
                 let backend: &dyn ratelimit_core::Backend = self.0.local();
                 let answers = crate::bridge::poll_now(backend.adjust(&[adjust]))?;
                 return single(answers).map(Ok);
@@ -403,7 +403,7 @@ impl Registry {
             _ => {}
         }
         let (entry, check) = self.for_upkeep(ask)?;
-        Ok(Err((entry, check, *decision.charge())))
+        Ok(Err((entry, check, decision.charge().clone())))
     }
 
     fn decide_group_blocking(&self, group: &Group) -> Answers {
@@ -475,7 +475,7 @@ impl Batch<'_> {
                 .flatten()
                 .filter(|decision| !decision.is_allowed());
             if let Some(longest) = denials.max_by_key(|decision| decision.retry_after()) {
-                return Err(Rejection::Limited(*longest));
+                return Err(Rejection::Limited(longest.clone()));
             }
         }
         for ((place, check), answer) in group.places.iter().zip(&group.checks).zip(answers) {

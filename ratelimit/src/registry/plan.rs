@@ -93,7 +93,6 @@ impl<'a> Plan<'a> {
     }
 
     /// Makes the question for the backend, or the answer where the backend need not be asked.
-    #[allow(clippy::result_large_err)] // the error is an answer, as large as any
     pub(super) fn prepare<'q>(
         self,
         question: &Question<'q>,

@@ -209,16 +209,15 @@ fn one_site(inner: &Arc<Inner>, site: &Site, faults: &mut Faults) {
             );
         }
     }
-    let unknown_override = change
-        .and_then(super::Override::backend_name)
-        .is_some_and(|name| {
-            // Said once, for the override.
-            !inner.backends.contains_key(name)
-        });
-    if let Some(error) = &resolved.fault
-        && !unknown_override
-    {
-        faults.add_site(site, about(error));
+    if let Some(error) = &resolved.fault {
+        // An override or a default that names no backend was said already, once for all.
+        let named = change
+            .and_then(super::Override::backend_name)
+            .or(site.backend);
+        let said = named.or(inner.default_backend.as_deref());
+        if resolved.entry.is_some() || said.is_none_or(|name| inner.backends.contains_key(name)) {
+            faults.add_site(site, about(error));
+        }
         return;
     }
     let known: &[Limits] = if resolved.dynamic {

@@ -37,6 +37,7 @@ use crate::Rejection;
     message = "the return type `{Self}` cannot say that a call was rejected",
     label = "a rejected call has nothing to return here",
     note = "return `Result<T, E>` where `E: From<ratelimit::Rejection>` (such as `Result<T, ratelimit::Rejection>`), `Option<T>`, or a response of a supported web framework whose feature is on",
+    note = "for a `Result` with an error type of your own: `impl From<ratelimit::Rejection> for MyError`",
     note = "or add `on_limit = |rejection| …` to the attribute, which makes the value to return"
 )]
 pub trait FromRejection: Sized {

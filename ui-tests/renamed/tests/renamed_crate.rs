@@ -2,7 +2,7 @@
 #![deny(warnings)]
 
 mod vendored {
-    pub use renamed::*;
+    pub(crate) use renamed::*;
 }
 
 use renamed::Rejection;
@@ -23,9 +23,12 @@ struct Id(u32);
 
 const RATE: renamed::Rate = vendored::rate!("10/m");
 
-fn main() {
+#[test]
+fn all_of_it_works_under_another_name() {
     assert!(by_path(1).is_ok());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     assert!(runtime.block_on(by_text(1)).is_ok());
     assert_eq!(RATE.limit(), 10);
     let _ = renamed::KeyBuf::of(&Id(1));
