@@ -130,7 +130,7 @@ impl Parts<'_> {
         let mut statements = TokenStream::new();
         for (index, guard) in self.guards.iter().enumerate() {
             let (call, admitted) = (local("call", index), local("admitted", index));
-            let (asked, made) = (self.asked(index, guard, &call), call(index, guard));
+            let (asked, made) = (self.asked(index, guard, &call), question(index, guard));
             let no = no(guard, ty);
             statements.extend(hygienic! {
                 let #call = #made;
@@ -156,7 +156,7 @@ impl Parts<'_> {
         let mut result = hygienic! { ::core::result::Result::Ok(#ran) };
         for (index, guard) in self.guards.iter().enumerate().rev() {
             let call = local("call", index);
-            let (asked, made) = (self.asked(index, guard, &call), call(index, guard));
+            let (asked, made) = (self.asked(index, guard, &call), question(index, guard));
             result = hygienic! {
                 {
                     let #call = #made;
@@ -178,7 +178,7 @@ impl Parts<'_> {
         let (mut calls, mut statements) = (TokenStream::new(), TokenStream::new());
         for (index, guard) in self.guards.iter().enumerate() {
             let (call, admitted) = (local("call", index), local("admitted", index));
-            let (site, made) = (site(index, guard, self.function), call(index, guard));
+            let (site, made) = (site(index, guard, self.function), question(index, guard));
             let (private, no) = (&guard.private, no(guard, output));
             calls.extend(hygienic! { let #call = #made; });
             statements.extend(hygienic! {
@@ -227,7 +227,7 @@ impl Parts<'_> {
 }
 
 /// What the call asks: all of the user's expressions, evaluated.
-fn call(index: usize, guard: &Guard) -> TokenStream {
+fn question(index: usize, guard: &Guard) -> TokenStream {
     let private = &guard.private;
     let mut call = match &guard.key {
         None => hygienic! { #private::Call::new() },
