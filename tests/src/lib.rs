@@ -1,1 +1,1 @@
-//! placeholder
+//! Only tests: see `tests`.

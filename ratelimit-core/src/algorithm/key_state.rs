@@ -289,6 +289,3 @@ impl KeyState {
         (decision, writes)
     }
 }
-
-#[cfg(test)]
-mod tests;

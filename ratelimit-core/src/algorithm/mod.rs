@@ -29,3 +29,6 @@ pub use key_state::KeyState;
 pub use kind::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use step::{Step, Verdict, Write};
 pub use terms::{Span, Terms};
+
+#[cfg(test)]
+mod tests;

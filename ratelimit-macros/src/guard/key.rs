@@ -123,9 +123,14 @@ fn borrowed(expr: &Expr) -> TokenStream {
             let elements = tuple.elems.iter().map(borrowed);
             hygienic! { &(#(#elements,)*) }
         }
-        expr => {
+        // Without parentheses where they would be noticed, and only there.
+        expr @ (Expr::Path(_) | Expr::Field(_) | Expr::Lit(_)) => {
             let span = expr.span().resolved_at(Span::mixed_site());
             quote_spanned! { span=> &#expr }
+        }
+        expr => {
+            let span = expr.span().resolved_at(Span::mixed_site());
+            quote_spanned! { span=> &(#expr) }
         }
     }
 }

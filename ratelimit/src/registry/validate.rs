@@ -135,8 +135,12 @@ impl Faults {
 pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
     for policy in &inner.policies {
         let resolved = inner.resolve(policy, None, None, false, 0);
-        if let Some(error) = &resolved.fault {
-            faults.add_policy(policy.name(), error.message());
+        let default = inner.default_backend.as_deref();
+        let said = default.is_some_and(|name| !inner.backends.contains_key(name));
+        if let Some(error) = &resolved.fault
+            && !(said && resolved.entry.is_none())
+        {
+            faults.add_policy(policy.name(), about(error));
         }
     }
     let mut known: Vec<_> = collected().map(|site| site.name).collect();

@@ -1,0 +1,1 @@
+//! What the attributes are turned into.

@@ -1,0 +1,12 @@
+//! Integration tests of the public interface.
+
+mod axum;
+mod backends;
+mod bridge;
+mod concurrency;
+mod expansion;
+mod guard;
+mod plain;
+mod postures;
+mod registry;
+mod scopes;
