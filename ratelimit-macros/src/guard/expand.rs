@@ -5,7 +5,8 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, ItemFn, Path, ReturnType, Stmt, Type, parse_quote_spanned};
+use syn::token::Brace;
+use syn::{Block, Expr, ItemFn, Path, ReturnType, Stmt, Type, parse_quote_spanned};
 
 use super::async_trait;
 use super::call::{Calls, local, numbered};
@@ -19,6 +20,10 @@ pub(super) fn expand(function: &ItemFn, guarded: &Guarded) -> TokenStream {
     };
     let mut function = function.clone();
     let rebound = async_trait::take(&mut function);
+    let outer = function.block.brace_token;
+    // Braces that somebody wrote around one expression would be found needless inside of ours.
+    let span = outer.span.join().resolved_at(Span::mixed_site());
+    function.block.brace_token = Brace(span);
     let (calls, prelude) = Calls::new(&mut function, &rebound, &guarded.guards);
     let body = Body {
         private: &first.private,
@@ -31,7 +36,10 @@ pub(super) fn expand(function: &ItemFn, guarded: &Guarded) -> TokenStream {
         None => body.run(),
     };
     let body = Stmt::Expr(Expr::Verbatim(hygienic! { #prelude #body }), None);
-    function.block.stmts = vec![body];
+    *function.block = Block {
+        brace_token: outer,
+        stmts: vec![body],
+    };
     function.into_token_stream()
 }
 
