@@ -1,7 +1,7 @@
 //! Rates in string literals: read by the one grammar, written as constants.
 
 use proc_macro2::TokenStream;
-use ratelimit_core::{Algorithm, Limits, Rate};
+use ratelimit_core::{Algorithm, BurstFault, Limit, Limits, Rate};
 use syn::{LitStr, Path};
 
 /// The rates of one literal.
@@ -34,14 +34,39 @@ impl Rates {
         })
     }
 
-    /// The same with bursts.
-    pub(crate) fn with_bursts(self, bursts: &[u32]) -> Result<Self, ratelimit_core::BurstFault> {
-        let limits = Limits::from_rates(&self.written, bursts)?;
+    /// The same with bursts; or what is wrong, and with which of the bursts if it is one.
+    pub(crate) fn with_bursts(self, bursts: &[u32]) -> Result<Self, (BurstFault, Option<usize>)> {
+        let limits = Limits::from_rates(&self.written, bursts).map_err(|fault| {
+            let wrong = |(index, burst): (usize, &u32)| {
+                let mut rates = match bursts.len() {
+                    1 => self.written.iter(),
+                    _ => self.written[index..=index].iter(),
+                };
+                rates.any(|rate| Limit::new(*rate).with_burst(*burst).is_err())
+            };
+            match fault {
+                BurstFault::Count { .. } => (fault, None),
+                _ => (fault, bursts.iter().enumerate().position(wrong)),
+            }
+        })?;
         Ok(Self {
             bursts: bursts.to_vec(),
             limits,
             ..self
         })
+    }
+
+    /// Whether they are written in the order in which [`Limits`] keeps them.
+    pub(crate) fn in_order(&self) -> bool {
+        let kept = self.limits.as_slice().iter().map(Limit::rate);
+        kept.eq(self.written.iter().copied())
+    }
+
+    /// The rates in the order in which [`Limits`] keeps them.
+    pub(crate) fn ordered(&self) -> String {
+        let rates = self.limits.as_slice().iter();
+        let rates: Vec<_> = rates.map(|limit| limit.rate().to_string()).collect();
+        rates.join(", ")
     }
 
     /// The only rate, or how many there are.

@@ -3,11 +3,10 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::visit::{self, Visit};
-use syn::{Expr, FnArg, Ident, LitStr, PatIdent, Path, Signature};
+use syn::{Expr, ExprReference, Ident, LitStr, Path, Token};
 
-use super::Errors;
 use super::parse::{plain, text};
+use super::{Errors, names};
 use crate::suggest::{did_you_mean, list};
 
 /// Where a key comes from.
@@ -20,32 +19,15 @@ pub(super) enum Key {
 
 const SOURCES: [&str; 4] = ["ip", "path", "method", "header:NAME"];
 
-/// The names that the function's parameters bind, those inside patterns included.
-pub(super) fn bound_names(signature: &Signature) -> Vec<Ident> {
-    struct Names(Vec<Ident>);
-    impl<'ast> Visit<'ast> for Names {
-        fn visit_pat_ident(&mut self, pattern: &'ast PatIdent) {
-            self.0.push(pattern.ident.clone());
-            visit::visit_pat_ident(self, pattern);
-        }
-    }
-    let mut names = Names(Vec::new());
-    for input in &signature.inputs {
-        if let FnArg::Typed(typed) = input {
-            names.visit_pat(&typed.pat);
-        }
-    }
-    names.0
-}
-
 /// Reads `key`.
 pub(super) fn key(
     expr: &Expr,
-    signature: &Signature,
+    names: &[Ident],
     private: &Path,
     errors: &mut Errors,
 ) -> Option<Key> {
     let Some(literal) = text(expr) else {
+        errors.take(no_source(expr, names))?;
         let borrowed = borrowed(expr);
         let span = expr.span().resolved_at(Span::mixed_site());
         return Some(Key::Arguments(
@@ -53,17 +35,30 @@ pub(super) fn key(
         ));
     };
     let name = literal.value();
-    let names = bound_names(signature);
-    if let Some(argument) = names.iter().find(|argument| **argument == name) {
-        let mut argument = argument.clone();
-        argument.set_span(literal.span().resolved_at(argument.span()));
+    if let Some(argument) = names::find(names, &name, literal.span()) {
+        let span = literal.span().resolved_at(Span::mixed_site());
         return Some(Key::Arguments(
-            hygienic! { #private::Call::keyed(&#argument) },
+            quote_spanned! { span=> #private::Call::keyed(&#argument) },
         ));
     }
     errors
-        .take(source(literal, &name, &names, private))
+        .take(source(literal, &name, names, private))
         .map(Key::Source)
+}
+
+/// A source is written in quotes.
+fn no_source(expr: &Expr, names: &[Ident]) -> syn::Result<()> {
+    let Expr::Path(path) = plain(expr) else {
+        return Ok(());
+    };
+    let Some(found) = path.path.get_ident().map(ToString::to_string) else {
+        return Ok(());
+    };
+    if SOURCES.contains(&found.as_str()) && !names::texts(names).contains(&found) {
+        let message = format!("no argument is called `{found}`; for the source: `key = {found:?}`");
+        return Err(syn::Error::new_spanned(expr, message));
+    }
+    Ok(())
 }
 
 fn source(
@@ -89,13 +84,17 @@ fn source(
         let source = name.to_ascii_lowercase();
         return Ok(hygienic! { #private::Source::Header(#source) });
     }
-    let arguments: Vec<_> = names.iter().map(ToString::to_string).collect();
+    let arguments = names::texts(names);
     let known = || {
         SOURCES
             .into_iter()
             .chain(arguments.iter().map(String::as_str))
     };
-    let meant = did_you_mean(name, known());
+    let meant = if is_expression(name, names) {
+        format!("; an expression is written without quotes: `key = {name}`")
+    } else {
+        did_you_mean(name, known())
+    };
     let sources = list(SOURCES);
     let arguments = if arguments.is_empty() {
         "and the function has no arguments".to_owned()
@@ -108,6 +107,15 @@ fn source(
     fail(format!(
         "unknown key {name:?}{meant} (there are the sources {sources}, {arguments})"
     ))
+}
+
+/// Whether a text looks like an expression over an argument.
+fn is_expression(text: &str, names: &[Ident]) -> bool {
+    let end = text.find(['.', '(', '[', ' ']).unwrap_or(text.len());
+    let first = text[..end].trim_start_matches(['(', '&', '*']);
+    end < text.len()
+        && (first == "self" || names::texts(names).iter().any(|name| name == first))
+        && syn::parse_str::<Expr>(text).is_ok()
 }
 
 /// RFC 9110, section 5.6.2.
@@ -123,14 +131,16 @@ fn borrowed(expr: &Expr) -> TokenStream {
             let elements = tuple.elems.iter().map(borrowed);
             hygienic! { &(#(#elements,)*) }
         }
-        // Without parentheses where they would be noticed, and only there.
-        expr @ (Expr::Path(_) | Expr::Field(_) | Expr::Lit(_)) => {
-            let span = expr.span().resolved_at(Span::mixed_site());
-            quote_spanned! { span=> &#expr }
-        }
         expr => {
+            // As a node and not as tokens: printing it puts parentheses where they are needed.
             let span = expr.span().resolved_at(Span::mixed_site());
-            quote_spanned! { span=> &(#expr) }
+            let reference = ExprReference {
+                attrs: Vec::new(),
+                and_token: Token![&](span),
+                mutability: None,
+                expr: Box::new(expr.clone()),
+            };
+            quote! { #reference }
         }
     }
 }

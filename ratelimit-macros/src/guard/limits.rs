@@ -2,7 +2,7 @@
 //! not.
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote_spanned;
+use quote::{quote, quote_spanned};
 use ratelimit_core::Algorithm;
 use syn::spanned::Spanned;
 use syn::{Block, Expr, ExprLit, ExprMacro, Lit, Path, Stmt, UnOp};
@@ -16,12 +16,18 @@ pub(super) struct RateArgument {
     /// Every set of limits that is known.
     pub(super) known: Vec<Rates>,
     /// What each call evaluates; nothing when it is always the one known set.
-    pub(super) computed: Option<TokenStream>,
+    pub(super) computed: Option<Computed>,
+}
+
+/// What each call evaluates.
+pub(super) struct Computed {
+    pub(super) limits: TokenStream,
+    pub(super) burst: Option<TokenStream>,
 }
 
 /// The argument `burst`.
 pub(super) enum Burst {
-    Literals(Vec<u32>, Span),
+    Literals(Vec<(u32, Span)>, Span),
     Computed(Expr),
 }
 
@@ -42,13 +48,18 @@ pub(super) fn burst(
         return None;
     }
     let elements = match plain(expr) {
-        Expr::Array(array) => array.elems.iter().collect(),
+        Expr::Array(array) => array.elems.iter().collect::<Vec<_>>(),
         other => vec![other],
     };
+    if elements.is_empty() {
+        let message = "expected one burst for each rate, found none";
+        errors.push(syn::Error::new_spanned(expr, message));
+        return None;
+    }
     let mut literals = Vec::new();
     for element in &elements {
         match errors.take(integer(element, "burst"))? {
-            Some(value) => literals.push(value),
+            Some(value) => literals.push((value, element.span())),
             None => return Some(Burst::Computed(expr.clone())),
         }
     }
@@ -98,23 +109,37 @@ pub(super) fn rate(
         known: Vec::new(),
         errors,
         failed: false,
+        open: false,
     };
-    let computed = reader.tail(expr);
+    let limits = reader.tail(expr);
     if reader.failed {
         return None;
     }
-    let known = reader.known;
-    let plain_literal = text(expr).is_some();
+    let (known, open) = (reader.known, reader.open);
     let burst = match burst {
-        Some(Burst::Computed(burst)) => Some(hygienic! { .burst(#burst) }),
-        // The expressions that are not literals get the bursts at run time.
-        Some(Burst::Literals(bursts, _)) if !plain_literal => {
-            Some(hygienic! { .burst([#(#bursts),*]) })
+        Some(Burst::Computed(expr)) => Some((quote! { #expr }, expr.span(), true)),
+        // What is no literal gets the bursts at run time; once more for the literals is no harm.
+        Some(Burst::Literals(bursts, span)) if open => {
+            let values = bursts.iter().map(|(value, _)| value);
+            Some((hygienic! { [#(#values),*] }, *span, bursts.len() > 1))
         }
         _ => None,
     };
-    let computed =
-        (!plain_literal || burst.is_some()).then(|| hygienic! { .limits(#computed) #burst });
+    if let Some((_, span, true)) = burst
+        && let Some(rates) = known.iter().find(|rates| !rates.in_order())
+    {
+        // Limits forget how they were written; their bursts go by the order of their periods.
+        let message = format!(
+            "bursts that are computed at each call go to the rates in the order of their periods; \
+             write the rate as \"{}\"",
+            rates.ordered()
+        );
+        errors.push(syn::Error::new(span, message));
+        return None;
+    }
+    let is_constant = text(expr).is_some() && burst.is_none();
+    let burst = burst.map(|(burst, ..)| burst);
+    let computed = (!is_constant).then_some(Computed { limits, burst });
     Some(RateArgument { known, computed })
 }
 
@@ -125,6 +150,8 @@ struct Reader<'a> {
     known: Vec<Rates>,
     errors: &'a mut Errors,
     failed: bool,
+    /// Some limits are known only at run time.
+    open: bool,
 }
 
 impl Reader<'_> {
@@ -183,10 +210,12 @@ impl Reader<'_> {
             Expr::Return(_) | Expr::Break(_) | Expr::Continue(_) => hygienic! { #expr },
             Expr::Macro(call) if diverges(call) => hygienic! { #expr },
             Expr::Path(_) | Expr::Field(_) => {
+                self.open = true;
                 let span = expr.span().resolved_at(Span::mixed_site());
                 quote_spanned! { span=> #private::into_limits_ref(&#expr) }
             }
             expr => {
+                self.open = true;
                 let span = expr.span().resolved_at(Span::mixed_site());
                 quote_spanned! { span=> #private::IntoLimits::into_limits(#expr) }
             }
@@ -208,9 +237,11 @@ impl Reader<'_> {
             return Ok(rates);
         };
         let text = rates.limits().to_string();
-        rates
-            .with_bursts(bursts)
-            .map_err(|fault| syn::Error::new(*span, format!("{fault}, for \"{text}\"")))
+        let values: Vec<_> = bursts.iter().map(|(value, _)| *value).collect();
+        rates.with_bursts(&values).map_err(|(fault, wrong)| {
+            let span = wrong.map_or(*span, |index| bursts[index].1);
+            syn::Error::new(span, format!("{fault}, for \"{text}\""))
+        })
     }
 
     fn fail(&mut self) -> TokenStream {

@@ -4,14 +4,22 @@
 //! - `validate`: what they mean; every mistake that can be seen here.
 //! - `limits`: the arguments `rate` and `burst`.
 //! - `key`: the argument `key`.
+//! - `names`: what the function's parameters bind.
+//! - `async_trait`: the same, in what `#[async_trait]` leaves.
 //! - `shape`: what the function returns, and so how it can say no.
-//! - `expand`: one static and one call for each attribute.
+//! - `expand`: one static and one call for each attribute;
+//! - `call`: the call that it makes;
+//! - `site`: the static.
 
+mod async_trait;
+mod call;
 mod expand;
 mod key;
 mod limits;
+mod names;
 mod parse;
 mod shape;
+mod site;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -1,11 +1,15 @@
 //! The function, and the arguments of each attribute, as they were written.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Expr, ExprLit, Ident, Item, ItemFn, Lit, LitStr, Meta, Token, TraitItemFn};
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, Ident, Item, ItemFn, Lit, LitStr, Local, Meta, Token,
+    TraitItemFn,
+};
 
-use super::Kind;
+use super::{Errors, Kind, async_trait, names};
 
 /// One attribute.
 #[derive(Debug)]
@@ -14,8 +18,8 @@ pub(super) struct Attr {
     /// Where it stands, for what is missing in it.
     pub(super) span: Span,
     pub(super) arguments: Vec<Argument>,
-    /// What stopped the reading of the arguments.
-    pub(super) error: Option<syn::Error>,
+    /// What could not be read as an argument.
+    pub(super) errors: Option<syn::Error>,
 }
 
 /// `name = value`
@@ -29,7 +33,25 @@ pub(super) struct Argument {
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) function: ItemFn,
+    /// The patterns that `async-trait` moved from the parameters into the body.
+    pub(super) rebound: Vec<Local>,
     pub(super) attrs: Vec<Attr>,
+}
+
+impl Parsed {
+    /// The names that the parameters bind, those inside patterns included.
+    pub(super) fn names(&self) -> Vec<Ident> {
+        let parameters = self
+            .function
+            .sig
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                FnArg::Typed(typed) => Some(&*typed.pat),
+                FnArg::Receiver(_) => None,
+            });
+        names::bound(parameters.chain(self.rebound.iter().map(|local| &local.pat)))
+    }
 }
 
 /// Reads the item and all of our attributes on it: the one that is expanded, and those below it.
@@ -42,7 +64,7 @@ pub(super) fn parse(
 ) -> Result<Parsed, (syn::Error, TokenStream)> {
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(error) => return Err((no_function(kind, &item, error), item)),
+        Err(error) => return Err((no_function(kind, &item, error), without_ours(item))),
     };
     let mut attrs = vec![read(kind, Span::call_site(), arguments)];
     function.attrs.retain(|attribute| match ours(attribute) {
@@ -52,7 +74,12 @@ pub(super) fn parse(
         }
         None => true,
     });
-    Ok(Parsed { function, attrs })
+    let rebound = async_trait::take(&mut function.clone());
+    Ok(Parsed {
+        function,
+        rebound,
+        attrs,
+    })
 }
 
 /// Whether an attribute is one of ours, by the last part of its path.
@@ -68,26 +95,54 @@ fn ours(attribute: &Attribute) -> Option<(Kind, Span, TokenStream)> {
     Some((kind, ident.span(), arguments))
 }
 
+/// An item without our attributes: each of them would find the same fault.
+fn without_ours(item: TokenStream) -> TokenStream {
+    let parser = |input: ParseStream<'_>| {
+        let mut attrs = input.call(Attribute::parse_outer)?;
+        attrs.retain(|attribute| ours(attribute).is_none());
+        let item: TokenStream = input.parse()?;
+        Ok(quote! { #(#attrs)* #item })
+    };
+    parser.parse2(item.clone()).unwrap_or(item)
+}
+
+/// Reads all arguments; one that cannot be read does not hide what is wrong with the others.
 fn read(kind: Kind, span: Span, tokens: TokenStream) -> Attr {
-    let mut arguments = Vec::new();
+    let (mut arguments, mut errors) = (Vec::new(), Errors::default());
     let parser = |input: ParseStream<'_>| {
         while !input.is_empty() {
-            arguments.push(argument(input)?);
-            if !input.is_empty() {
-                input.parse::<Token![,]>().map_err(|error| {
-                    syn::Error::new(error.span(), "expected `,` between two arguments")
-                })?;
+            match argument(input) {
+                Ok(argument) => arguments.push(argument),
+                Err(error) => {
+                    errors.push(error);
+                    skip_to_comma(input)?;
+                }
+            }
+            if !input.is_empty() && input.parse::<Token![,]>().is_err() {
+                errors.push(input.error("expected `,` between two arguments"));
+                if !input.peek(Ident::peek_any) {
+                    skip_to_comma(input)?;
+                    input.parse::<Option<Token![,]>>()?;
+                }
             }
         }
         Ok(())
     };
-    let error = parser.parse2(tokens).err();
+    let read = parser.parse2(tokens);
+    errors.take(read);
     Attr {
         kind,
         span,
         arguments,
-        error,
+        errors: errors.into_result().err(),
     }
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
 }
 
 fn argument(input: ParseStream<'_>) -> syn::Result<Argument> {

@@ -8,24 +8,35 @@ use syn::{
 
 use super::Kind;
 
-/// How a function returns.
+/// How a function answers.
 #[derive(Clone, Debug)]
-pub(super) enum Shape {
+pub(super) struct Shape {
+    /// What the call gives, or the future that it returns.
+    pub(super) returned: Returned,
+    /// Whether the body makes a future; not for `async fn`.
+    pub(super) future: Option<Future>,
+}
+
+/// What a call gives in the end.
+#[derive(Clone, Debug)]
+pub(super) enum Returned {
     /// Nothing.
     Unit,
-    /// A type that can be named.
+    /// A type that the compiler can be asked about.
     Value(Type),
     /// `impl IntoResponse` or `impl Responder`.
     Response,
-    /// Another `impl Trait`: only the user knows its type.
+    /// Another `impl Trait`, or `!`: only the user knows what to return.
     Opaque(Type),
-    /// A future that the body makes.
-    Future {
-        /// What it gives; `None` where it holds an `impl Trait`.
-        output: Option<Type>,
-        /// Whether it is boxed.
-        boxed: bool,
-    },
+}
+
+/// A future that the body makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Future {
+    /// `impl Future`
+    Opaque,
+    /// `Pin<Box<dyn Future>>`, `BoxFuture`
+    Boxed,
 }
 
 /// What the function returns; an error when the other macro is meant.
@@ -49,44 +60,44 @@ pub(super) fn shape(kind: Kind, signature: &Signature) -> syn::Result<Shape> {
             "`#[aratelimit]` guards async functions and functions that return a future (`impl \
              Future`, `Pin<Box<dyn Future>>` or `BoxFuture`); use `#[ratelimit]`",
         )),
-        _ => Ok(future.unwrap_or_else(|| returned(&signature.output))),
+        _ => Ok(future.unwrap_or_else(|| Shape {
+            returned: match &signature.output {
+                ReturnType::Default => Returned::Unit,
+                ReturnType::Type(_, ty) => returned(ty),
+            },
+            future: None,
+        })),
     }
 }
 
-fn returned(output: &ReturnType) -> Shape {
-    let ReturnType::Type(_, ty) = output else {
-        return Shape::Unit;
-    };
+fn returned(ty: &Type) -> Returned {
     match plain(ty) {
         Type::ImplTrait(found)
             if trait_of(&found.bounds, &["IntoResponse", "Responder"]).is_some() =>
         {
-            Shape::Response
+            Returned::Response
         }
-        Type::ImplTrait(_) => Shape::Opaque((**ty).clone()),
-        _ => Shape::Value((**ty).clone()),
+        Type::ImplTrait(_) | Type::Never(_) => Returned::Opaque(ty.clone()),
+        _ => Returned::Value(ty.clone()),
     }
 }
 
 /// Whether a type is `impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture` or `LocalBoxFuture`.
 fn future(ty: &Type) -> Option<Shape> {
-    let named = |output: &Type| (!holds_impl(output)).then(|| output.clone());
+    let shape = |output: &Type, future| {
+        Some(Shape {
+            returned: returned(output),
+            future: Some(future),
+        })
+    };
     match plain(ty) {
         Type::ImplTrait(found) => {
             let output = output(trait_of(&found.bounds, &["Future"])?)?;
-            Some(Shape::Future {
-                output: named(output),
-                boxed: false,
-            })
+            shape(output, Future::Opaque)
         }
         Type::Path(path) => {
             let last = path.path.segments.last()?;
-            let boxed = |output| {
-                Some(Shape::Future {
-                    output: named(output),
-                    boxed: true,
-                })
-            };
+            let boxed = |output| shape(output, Future::Boxed);
             if last.ident == "BoxFuture" || last.ident == "LocalBoxFuture" {
                 return boxed(types(last).last()?);
             }

@@ -1,15 +1,16 @@
 //! What the arguments mean, and every mistake in them that can be seen without types.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use ratelimit_core::{Algorithm, Mode, OnError};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, Ident, LitStr, Path, Signature, parse_quote};
 
-use super::Errors;
 use super::key::{self, Key};
 use super::limits::{self, Burst, RateArgument};
 use super::parse::{Argument, Attr, Parsed, plain, text};
-use super::shape::{self, Shape};
+use super::shape::{self, Returned, Shape};
+use super::{Errors, names};
 use crate::suggest::{did_you_mean, list};
 
 /// The arguments that there are.
@@ -64,13 +65,14 @@ pub(super) fn validate(parsed: &Parsed) -> syn::Result<Guarded> {
              to ask; remove `const`, or guard a function that calls it",
         ));
     }
+    let names = parsed.names();
     let mut guards = Vec::new();
     let mut shape = None;
     for attr in &parsed.attrs {
         // Where it fails, the arguments are judged all the same.
         let found = errors.take(shape::shape(attr.kind, signature));
         shape = found.or(shape);
-        guards.extend(guard(attr, signature, &mut errors));
+        guards.extend(guard(attr, &names, &mut errors));
     }
     if let Some(shape) = &shape
         && guards.len() == parsed.attrs.len()
@@ -93,24 +95,26 @@ fn can_say_no(shape: &Shape, guards: &[Guard], signature: &Signature, errors: &m
         .iter()
         .filter(|guard| guard.on_limit.is_some())
         .count();
-    match shape {
-        Shape::Opaque(ty) if with < guards.len() => errors.push(syn::Error::new_spanned(
+    match &shape.returned {
+        Returned::Opaque(ty) if with < guards.len() => errors.push(syn::Error::new_spanned(
             ty,
             "a rejected call has nothing to return here; add `on_limit = |rejection| …`, which \
              makes a value of the same type, or return a `Result` or an `Option`",
         )),
-        Shape::Response if with > 0 && with < guards.len() => errors.push(syn::Error::new_spanned(
-            &signature.output,
-            "with several attributes on `impl Trait`, either all or none need `on_limit`",
-        )),
+        Returned::Response if with > 0 && with < guards.len() => {
+            errors.push(syn::Error::new_spanned(
+                &signature.output,
+                "with several attributes on `impl Trait`, either all or none need `on_limit`",
+            ));
+        }
         _ => {}
     }
 }
 
-fn guard(attr: &Attr, signature: &Signature, errors: &mut Errors) -> Option<Guard> {
+fn guard(attr: &Attr, names: &[Ident], errors: &mut Errors) -> Option<Guard> {
     let mut arguments = Arguments {
         attr,
-        signature,
+        names,
         errors,
     };
     arguments.names();
@@ -158,7 +162,8 @@ fn guard(attr: &Attr, signature: &Signature, errors: &mut Errors) -> Option<Guar
 
 struct Arguments<'a> {
     attr: &'a Attr,
-    signature: &'a Signature,
+    /// What the function's parameters bind.
+    names: &'a [Ident],
     errors: &'a mut Errors,
 }
 
@@ -191,7 +196,7 @@ impl<'a> Arguments<'a> {
                 self.errors.push(syn::Error::new(name.span(), message));
             }
         }
-        if let Some(error) = &self.attr.error {
+        if let Some(error) = &self.attr.errors {
             self.errors.push(error.clone());
         }
     }
@@ -266,7 +271,7 @@ impl<'a> Arguments<'a> {
             Some(rate) => limits::rate(rate, burst, private, self.errors),
             None => {
                 // Where the arguments could not be read, it may be what was not reached.
-                if self.attr.error.is_none() {
+                if self.attr.errors.is_none() {
                     let message = "`rate` is missing, such as `rate = \"10/m\"`";
                     self.errors.push(syn::Error::new(self.attr.span, message));
                 }
@@ -299,18 +304,34 @@ impl<'a> Arguments<'a> {
                 self.errors.push(syn::Error::new_spanned(expr, message));
             }
         }
-        (Some(expr.clone()), known)
+        // With its type: a literal alone would be an `i32`.
+        let expr = known.map_or_else(|| expr.clone(), |cost| parse_quote! { #cost });
+        (Some(expr), known)
     }
 
     fn key(&mut self, private: &Path) -> Option<(Key, String)> {
-        let expr = self.value("key")?;
-        let key = key::key(expr, self.signature, private, self.errors)?;
-        if let (Key::Arguments(_), Some(request)) = (&key, self.value("request")) {
-            let message = "`request` says where a named source such as \"ip\" is found, but `key` \
-                           is made from the arguments; remove `request`";
+        let key = match self.value("key") {
+            Some(expr) => {
+                let key = key::key(expr, self.names, private, self.errors)?;
+                Some((key, key::described(expr)))
+            }
+            None => None,
+        };
+        if !matches!(key, Some((Key::Source(_), _)))
+            && let Some(request) = self.value("request")
+        {
+            let found = if key.is_some() {
+                "is made from the arguments"
+            } else {
+                "is not given"
+            };
+            let message = format!(
+                "`request` says where a named source such as \"ip\" is found, but `key` {found}; \
+                 remove `request`"
+            );
             self.errors.push(syn::Error::new_spanned(request, message));
         }
-        Some((key, key::described(expr)))
+        key
     }
 
     fn request(&mut self) -> Option<Ident> {
@@ -320,17 +341,14 @@ impl<'a> Arguments<'a> {
             (Expr::Path(path), _) => path
                 .path
                 .get_ident()
-                .map(ToString::to_string)
+                .map(|ident| ident.unraw().to_string())
                 .unwrap_or_default(),
             _ => String::new(),
         };
-        let names = key::bound_names(self.signature);
-        if let Some(name) = names.iter().find(|name| **name == found) {
-            let mut name = name.clone();
-            name.set_span(value.span().resolved_at(name.span()));
+        if let Some(name) = names::find(self.names, &found, value.span()) {
             return Some(name);
         }
-        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let names = names::texts(self.names);
         let arguments = match names.as_slice() {
             [] => "it has none".to_owned(),
             names => format!("they are {}", list(names.iter().map(String::as_str))),
@@ -349,8 +367,11 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl Guard {
-    /// Whether its key is to be found in a request that nobody named.
-    pub(super) fn looks_for_request(&self) -> bool {
-        self.request.is_none() && matches!(self.key, Some((Key::Source(_), _)))
+    /// The source of its key, when it is to be found in a request that nobody named.
+    pub(super) fn looks_for(&self) -> Option<&TokenStream> {
+        match &self.key {
+            Some((Key::Source(source), _)) if self.request.is_none() => Some(source),
+            _ => None,
+        }
     }
 }
