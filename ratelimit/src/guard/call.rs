@@ -82,7 +82,7 @@ impl Call {
 
     /// The bursts of its limits.
     pub fn burst(mut self, burst: impl IntoBurst) -> Self {
-        if let Some(limits) = self.limits {
+        if let Some(limits) = &self.limits {
             match burst.into_bursts().apply(limits) {
                 Ok(limits) => self.limits = Some(limits),
                 Err(message) => self.fault = Some(Error::new(ErrorKind::Configuration, message)),

@@ -85,7 +85,7 @@ pub struct Bursts {
 
 impl Bursts {
     /// The limits with these bursts, or what is wrong with them.
-    pub(super) fn apply(self, limits: Limits) -> Result<Limits, String> {
+    pub(super) fn apply(self, limits: &Limits) -> Result<Limits, String> {
         let mut bursts = [0; MAX_LIMITS];
         for (burst, value) in bursts.iter_mut().zip(self.values) {
             *burst = u32::try_from(value)

@@ -17,6 +17,7 @@ pub use convert::{IntoBurst, IntoCost, IntoLimits, into_limits_ref};
 pub struct Admitted(());
 
 /// Asks whether a guarded function may run, without touching the caller's async runtime.
+#[allow(clippy::needless_pass_by_value)] // generated code has no use for it any more
 pub fn enter(site: &'static Site, call: Call) -> Result<Admitted, Rejection> {
     if call.is_skipped() {
         return Ok(Admitted(()));

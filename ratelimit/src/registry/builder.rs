@@ -104,6 +104,7 @@ impl Builder {
     /// Every fault at once, each with the file and line of the attribute; or that a registry was
     /// installed before. Nothing is installed then.
     pub fn install(self) -> Result<Registry, InstallError> {
+        global::may_install()?;
         global::install(self.validated(true)?)
     }
 

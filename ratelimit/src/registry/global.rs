@@ -25,6 +25,14 @@ thread_local! {
     static SCOPES: RefCell<Vec<Registry>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whether none is installed yet.
+pub(super) fn may_install() -> Result<(), InstallError> {
+    match INSTALLED.get() {
+        None => Ok(()),
+        Some(_) => Err(InstallError::already_installed()),
+    }
+}
+
 /// Makes the registry the global one.
 pub(super) fn install(registry: Registry) -> Result<Registry, InstallError> {
     INSTALLED

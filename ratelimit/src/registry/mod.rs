@@ -164,12 +164,12 @@ impl Registry {
     pub fn policies(&self) -> Vec<PolicyInfo> {
         let mut policies = BTreeMap::<String, PolicyInfo>::new();
         for policy in &self.0.policies {
-            let info = self.0.info(&self.0.resolve(policy, None, None, false, 0));
+            let info = Inner::info(&self.0.resolve(policy, None, None, false, 0));
             policies.insert(info.name.clone(), info);
         }
         for site in collected() {
             let info = policies.entry(site.name.to_owned()).or_insert_with(|| {
-                let mut info = self.0.info(&self.0.resolve_site(site, 0));
+                let mut info = Inner::info(&self.0.resolve_site(site, 0));
                 info.key = site.key;
                 info
             });
@@ -260,7 +260,7 @@ impl Inner {
         }
     }
 
-    fn info(&self, resolved: &Resolved) -> PolicyInfo {
+    fn info(resolved: &Resolved) -> PolicyInfo {
         PolicyInfo {
             name: resolved.policy.name().to_owned(),
             algorithm: resolved.policy.algorithm(),

@@ -302,18 +302,23 @@ pub(super) fn unknown<S: AsRef<str>>(
     )
 }
 
+/// How many names are worth reading.
+const LISTED: usize = 12;
+
 /// Names, separated by commas.
 pub(super) fn list<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
     let mut list = String::new();
-    for name in names {
-        if !list.is_empty() {
-            list.push_str(", ");
+    let mut count = 0_usize;
+    for name in names.filter(|name| !name.as_ref().is_empty()) {
+        count += 1;
+        if count <= LISTED {
+            list.push_str(if count > 1 { ", " } else { "" });
+            list.push_str(name.as_ref());
         }
-        list.push_str(name.as_ref());
     }
-    if list.is_empty() {
-        "none".to_owned()
-    } else {
-        list
+    match count {
+        0 => "none".to_owned(),
+        count if count > LISTED => format!("{list} and {} more", count - LISTED),
+        _ => list,
     }
 }

@@ -58,6 +58,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::needless_borrow)] // it is how the compiler is asked
     fn only_requests_and_what_refers_to_them_are_found() {
         assert!((&&Probe(&Request)).context().is_some());
         assert!((&&Probe(&&Request)).context().is_some());

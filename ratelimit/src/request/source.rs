@@ -40,7 +40,7 @@ impl Source {
         let mut contexts = contexts.iter().flatten();
         let key = match self {
             Self::Ip => contexts
-                .find_map(|context| context.peer_addr())
+                .find_map(RequestContext::peer_addr)
                 .map(|address| KeyBuf::of(&identity::client(address.ip()))),
             Self::Header(text) => {
                 let name = text.strip_prefix(HEADER).unwrap_or(text);
@@ -52,7 +52,9 @@ impl Source {
                         key
                     })
             }
-            Self::Path => contexts.find_map(|context| context.path()).map(of_text),
+            Self::Path => contexts
+                .find_map(|context| RequestContext::path(context))
+                .map(of_text),
             Self::Method => contexts.find_map(|context| context.method()).map(of_text),
         };
         key.ok_or(Rejection::MissingKey {

@@ -154,12 +154,13 @@ fn several_rates_are_one_decision() {
 fn stacked_attributes_are_decided_outermost_first() {
     static ORDER: AtomicUsize = AtomicUsize::new(0);
 
-    fn nth() -> usize {
-        ORDER.fetch_add(1, Ordering::SeqCst)
+    fn count() -> &'static str {
+        ORDER.fetch_add(1, Ordering::SeqCst);
+        "always the same"
     }
 
-    #[ratelimit(name = "outer", rate = "2/h", key = nth() * 0)]
-    #[ratelimit(name = "inner", rate = "1/h", key = nth() * 0)]
+    #[ratelimit(name = "outer", rate = "2/h", key = count())]
+    #[ratelimit(name = "inner", rate = "1/h", key = count())]
     fn guarded() -> Result<(), Rejection> {
         Ok(())
     }

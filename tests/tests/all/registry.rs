@@ -186,6 +186,7 @@ fn overrides_that_do_not_fit_are_faults() {
          there are: memory",
         "policy `long log in an arm`: its override has a burst but no limits, and each call \
          brings its own",
+        "policy `long log in an arm`: its override has a burst, but `sliding_window` has none",
         "policy `long log in an arm`: a burst must be at least 1",
     ] {
         assert!(
@@ -193,7 +194,7 @@ fn overrides_that_do_not_fit_are_faults() {
             "{start}: {found:#?}"
         );
     }
-    assert_eq!(found.len(), 4, "{found:#?}");
+    assert_eq!(found.len(), 5, "{found:#?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ proptest! {
     ) {
         let limits: Limits = limits.parse().unwrap();
         let capacity = limits.capacity(algorithm);
-        let mut subject = Subject::of(algorithm, limits);
+        let mut subject = Subject::of(algorithm, &limits);
         let mut now = NOON;
         for (sixteenths, cost) in calls {
             now += nanos(limits.as_slice()[0].rate().period()) / 16 * sixteenths;
@@ -66,7 +66,7 @@ proptest! {
     ) {
         // Back, and back, and back again: no time passes, so that nothing is earned.
         let limits: Limits = limits.parse().unwrap();
-        let mut subject = Subject::of(algorithm, limits);
+        let mut subject = Subject::of(algorithm, &limits);
         let mut now = NOON + 200_000_000 * SECOND;
         let mut admitted = 0;
         for step in steps {

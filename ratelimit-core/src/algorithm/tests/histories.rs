@@ -74,7 +74,7 @@ proptest! {
         start in 0_u64..1 << 40,
         steps in prop::collection::vec((pause(), prop_oneof![4 => Just(1_u32), 1 => 0_u32..12, 1 => Just(u32::MAX)]), 1..60),
     ) {
-        let mut subject = Subject::of(algorithm, limits);
+        let mut subject = Subject::of(algorithm, &limits);
         let mut oracle = Oracle::new(algorithm, &limits);
         let mut now = NOON + start;
         let (mut retry, mut reset) = (0, 0);
@@ -140,7 +140,7 @@ proptest! {
         limits in limits(),
         steps in prop::collection::vec((0_u64..30, 1_u32..5, 0_u32..20), 1..40),
     ) {
-        let mut hammered = Subject::of(algorithm, limits);
+        let mut hammered = Subject::of(algorithm, &limits);
         let mut calm = hammered.clone();
         let mut now = NOON;
         let capacity = limits.capacity(algorithm);

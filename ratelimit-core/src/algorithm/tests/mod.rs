@@ -32,11 +32,11 @@ struct Subject {
 
 impl Subject {
     fn new(algorithm: Algorithm, limits: &str) -> Self {
-        Self::of(algorithm, limits.parse().unwrap())
+        Self::of(algorithm, &limits.parse().unwrap())
     }
 
-    fn of(algorithm: Algorithm, limits: Limits) -> Self {
-        let policy = Policy::named("subject".into(), algorithm, limits);
+    fn of(algorithm: Algorithm, limits: &Limits) -> Self {
+        let policy = Policy::named("subject".into(), algorithm, *limits);
         Self {
             policy,
             key: KeyBuf::new(),
