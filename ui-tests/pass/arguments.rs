@@ -114,7 +114,11 @@ fn cost_of_what_is_moved(costs: Vec<u32>) -> Option<Vec<u32>> {
 
 fn main() {
     assert!(several().is_some());
-    for (plan, name) in [(Plan::Free, "a"), (Plan::Pro, "b"), (Plan::Custom(RATE), "c")] {
+    for (plan, name) in [
+        (Plan::Free, "a"),
+        (Plan::Pro, "b"),
+        (Plan::Custom(RATE), "c"),
+    ] {
         assert!(by_plan(plan).is_some());
         assert!(by_conversion(plan, name).is_some());
     }

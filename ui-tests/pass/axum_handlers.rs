@@ -83,5 +83,8 @@ fn main() {
         .route("/request", get(by_request))
         .route("/method", get(by_method))
         .route("/uri", get(by_uri))
-        .route("/none", get(|| async { without_a_key().await.unwrap_or("limited") }));
+        .route(
+            "/none",
+            get(|| async { without_a_key().await.unwrap_or("limited") }),
+        );
 }

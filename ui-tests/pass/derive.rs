@@ -39,7 +39,10 @@ fn guarded(user: UserId) -> Result<u64, Rejection> {
 
 fn main() {
     let keys = [
-        KeyBuf::of(&Tenant { region: "eu", id: 1 }),
+        KeyBuf::of(&Tenant {
+            region: "eu",
+            id: 1,
+        }),
         KeyBuf::of(&Tenant { region: "e", id: 1 }),
         KeyBuf::of(&UserId(1)),
         KeyBuf::of(&Everyone),

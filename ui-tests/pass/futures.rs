@@ -57,7 +57,13 @@ fn aliased(value: &str) -> BoxFuture<'_, Result<usize, Rejection>> {
 
 #[aratelimit(rate = "1000/m", key = depth)]
 fn recursive(depth: u32) -> BoxFuture<'static, Option<u32>> {
-    Box::pin(async move { if depth == 0 { Some(0) } else { Some(recursive(depth - 1).await? + 1) } })
+    Box::pin(async move {
+        if depth == 0 {
+            Some(0)
+        } else {
+            Some(recursive(depth - 1).await? + 1)
+        }
+    })
 }
 
 #[aratelimit(rate = "10/m", on_limit = |rejection: Rejection| rejection.to_string())]
@@ -113,7 +119,9 @@ fn is_static<T: Send + 'static>(future: T) -> T {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         assert_eq!(is_send(plain("ada")).await.unwrap(), 3);
         assert_eq!(is_static(owned("ada".to_owned())).await.unwrap(), "ada");
@@ -127,7 +135,9 @@ fn main() {
         assert_eq!(is_static(recursive(5)).await, Some(5));
         assert_eq!(is_static(says_no_itself()).await, "ran");
         assert_eq!(is_send(generic(7)).await, Some(7));
-        let memory = Memory { prefix: "p".to_owned() };
+        let memory = Memory {
+            prefix: "p".to_owned(),
+        };
         assert_eq!(is_send(memory.twice("k")).await.unwrap(), "pkpk");
         assert_eq!(is_send(Native::load(&memory, 7)).await, Some(7));
     });

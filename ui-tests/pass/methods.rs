@@ -96,7 +96,11 @@ struct Point {
 }
 
 #[ratelimit(rate = "10/m", key = count)]
-fn arguments_of_any_type(count: impl Key + Copy + Into<u64>, _: &dyn Display, mut sum: u64) -> Option<u64> {
+fn arguments_of_any_type(
+    count: impl Key + Copy + Into<u64>,
+    _: &dyn Display,
+    mut sum: u64,
+) -> Option<u64> {
     sum += count.into();
     Some(sum)
 }
@@ -111,14 +115,22 @@ fn constant_generics<const N: usize>(values: [u32; N]) -> Option<u32> {
 }
 
 fn main() {
-    let mut shop = Shop { name: "corner".to_owned(), sold: 0 };
+    let mut shop = Shop {
+        name: "corner".to_owned(),
+        sold: 0,
+    };
     assert_eq!(shop.look().unwrap(), "corner");
     assert_eq!(shop.sell("tea").unwrap(), 1);
     assert_eq!(shop.greet().unwrap(), "hello, corner");
     assert_eq!(Loud.greet().unwrap(), "HELLO");
     assert_eq!(Loud.name(), "LOUD");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(shop.order("tea".to_owned())).unwrap(), "tea");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    assert_eq!(
+        runtime.block_on(shop.order("tea".to_owned())).unwrap(),
+        "tea"
+    );
     assert_eq!(generic(7, "x").unwrap(), "x");
     assert_eq!(lifetimes("", "b"), Some("b"));
     assert_eq!(patterns((1, 2), [3, 4, 5], Point { x: 6, y: 7 }), Some(12));

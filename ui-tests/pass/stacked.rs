@@ -22,7 +22,12 @@ fn main() {
     // The outer charge stays when the inner one refuses.
     assert!(both(1).is_err());
     assert!(both(2).is_err());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let call = |user| runtime.block_on(both_async(user)).is_some();
-    assert_eq!([call(1), call(1), call(1), call(2)], [true, true, false, false]);
+    assert_eq!(
+        [call(1), call(1), call(1), call(2)],
+        [true, true, false, false]
+    );
 }

@@ -11,6 +11,8 @@
 //! - `call`: the call that it makes;
 //! - `site`: the static.
 
+#[cfg(test)]
+mod architecture;
 mod async_trait;
 mod call;
 mod expand;
