@@ -59,7 +59,7 @@
 //!
 //! **A faulty start-up** says everything at once, with the file and line of each attribute:
 //!
-//! ```
+//! ```standalone_crate
 //! use ratelimit::{MemoryBackend, Override, Registry, Rejection, ratelimit};
 //!
 //! #[ratelimit(name = "export", rate = "10/m", backend = "rediss")]

@@ -40,7 +40,7 @@ pub use validate::{Fault, InstallError, SiteInfo};
 /// One registry is global: [`Builder::install`] makes it so, after it has checked every annotated
 /// function of the binary. Clones are the same registry.
 ///
-/// ```
+/// ```standalone_crate
 /// use ratelimit::{MemoryBackend, Registry};
 ///
 /// fn main() -> Result<(), ratelimit::InstallError> {
