@@ -29,7 +29,7 @@ use guard::Kind;
 /// | `rate` | `"10/m"`, `"5/s, 100/h"`, `match` or `if` with such literals, or an expression that is `Into<Limits>` | required; several rates are one decision |
 /// | `key` | `"ip"`, `"path"`, `"method"`, `"header:NAME"`, an argument's name, or an expression over the arguments | who is limited; without it there is one bucket for the function |
 /// | `algorithm` | `"token_bucket"` (default), `"leaky_bucket"`, `"fixed_window"`, `"sliding_window"`, `"sliding_window_counter"`, `"gcra"` | how the rate is enforced |
-/// | `burst` | an integer, or an array with one for each rate | capacity of the bucket; default: the rate's limit |
+/// | `burst` | an integer, or an array with one for each rate, in the written order | capacity of the bucket; default: the rate's limit |
 /// | `backend` | a registered name | what decides; default: the registry's default backend |
 /// | `cost` | an expression of any integer type | units that the call takes; default 1; 0 runs without asking |
 /// | `skip_if` | an expression of type `bool` | the call runs unlimited |
