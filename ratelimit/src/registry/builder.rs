@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use ratelimit_backends::memory::MemoryBackend;
 use ratelimit_core::{Backend, OnError, Policy};
 
+use super::failures::FailureLog;
 use super::validate::{self, Faults, SiteInfo};
 use super::{Entry, Inner, InstallError, Override, Registry, global};
 
@@ -187,6 +188,7 @@ impl Builder {
             blocking_timeout: self.blocking_timeout,
             any_name: false,
             local: OnceLock::new(),
+            misuses: FailureLog::new(),
         }
     }
 }

@@ -112,6 +112,8 @@ pub(crate) struct Inner {
     any_name: bool,
     /// What decides when a backend fails and the posture is `local`.
     local: OnceLock<MemoryBackend>,
+    /// What is wrong with the program, and seen at run time alone.
+    misuses: FailureLog,
 }
 
 /// One policy that is guarded, as [`Registry::policies`] lists it.

@@ -106,13 +106,17 @@ impl<'a> Plan<'a> {
         }
         let key = match question.key {
             Keyed::Key(key) => key,
-            Keyed::Missing(wanted) => return Err(Err(Rejection::MissingKey { wanted })),
+            Keyed::Missing(wanted) => {
+                self.say_missing(wanted);
+                return Err(Err(Rejection::MissingKey { wanted }));
+            }
         };
         let fault = self.resolved.fault.as_ref().or(question.fault);
         let entry = match (fault, &self.resolved.entry) {
             (None, Some(entry)) => entry,
             (fault, _) => {
                 let error = fault.cloned().unwrap_or_else(no_limits);
+                self.say_unusable(&error);
                 return Err(Err(Rejection::Unavailable(error)));
             }
         };
@@ -164,11 +168,7 @@ impl<'a> Plan<'a> {
                 _ => self.named(error),
             },
         };
-        if let Some(entry) = &resolved.entry {
-            entry
-                .failures
-                .say(&entry.name, check.policy.name(), resolved.on_error, &error);
-        }
+        self.say_failed(&error);
         match resolved.on_error {
             OnError::Open => Ok(Decision::unlimited(Source::Open)),
             OnError::Local => match resolved.registry.local().decide_now(check) {
@@ -204,6 +204,45 @@ impl<'a> Plan<'a> {
 
     pub(super) fn mode(self) -> Mode {
         self.resolved.policy.mode()
+    }
+
+    fn say_failed(self, error: &Error) {
+        let Some(entry) = &self.resolved.entry else {
+            return;
+        };
+        if let Some(failures) = entry.failures.due() {
+            tracing::warn!(
+                backend = entry.name,
+                policy = self.resolved.policy.name(),
+                on_error = self.resolved.on_error.name(),
+                failures,
+                %error,
+                "the backend failed"
+            );
+        }
+    }
+
+    fn say_unusable(self, error: &Error) {
+        if let Some(failures) = self.resolved.registry.misuses.due() {
+            let policy = self.resolved.policy.name();
+            tracing::error!(policy, failures, %error, "the policy cannot be used");
+        }
+    }
+
+    /// A header that is missing is the client's doing; anything else is the program's.
+    fn say_missing(self, wanted: &'static str) {
+        let policy = self.resolved.policy.name();
+        if wanted.starts_with("header:") {
+            tracing::debug!(policy, wanted, "the request has no key");
+        } else if let Some(failures) = self.resolved.registry.misuses.due() {
+            tracing::error!(
+                policy,
+                wanted,
+                failures,
+                "no argument of the guarded function provides the key; with axum, `ip` needs \
+                 `into_make_service_with_connect_info::<SocketAddr>()`"
+            );
+        }
     }
 
     fn named(self, error: Error) -> Error {
