@@ -2,15 +2,20 @@
 //!
 //! - `oracle`: each algorithm in its most obvious form, with which it is compared.
 //! - `histories`: random histories, answer by answer.
+//! - `random`: random limits and calls for the other files.
+//! - `exact_times`: what answers promise, tried out; `bounds`: what is admitted over any interval.
 //! - `examples`: the algorithms with concrete numbers.
 //! - `clocks`, `changes`, `charges`: clock steps, limits that change, corrections of charges.
 
+mod bounds;
 mod changes;
 mod charges;
 mod clocks;
+mod exact_times;
 mod examples;
 mod histories;
 mod oracle;
+mod random;
 
 use core::time::Duration;
 
