@@ -5,7 +5,7 @@
 //! - `random`: random limits and calls for the other files.
 //! - `exact_times`: what answers promise, tried out; `bounds`: what is admitted over any interval.
 //! - `examples`: the algorithms with concrete numbers.
-//! - `clocks`, `changes`, `charges`: clock steps, limits that change, corrections of charges.
+//! - `clocks`, `changes`, `charges`, `refunds`: clock steps, limits that change, corrections of charges.
 
 mod bounds;
 mod changes;
@@ -16,6 +16,7 @@ mod examples;
 mod histories;
 mod oracle;
 mod random;
+mod refunds;
 
 use core::time::Duration;
 

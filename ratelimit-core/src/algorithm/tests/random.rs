@@ -84,7 +84,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn any() -> impl Strategy<Value = Self> + Clone {
+    pub(super) fn any() -> impl Strategy<Value = Self> + Clone {
         (0..12_u8, any::<u16>(), 0..12_u8, 0..4_u8).prop_map(|(gap, size, cost, rate)| Self {
             gap,
             size,
