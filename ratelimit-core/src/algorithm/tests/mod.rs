@@ -4,6 +4,7 @@
 //! - `histories`: random histories, answer by answer.
 //! - `random`: random limits and calls for the other files.
 //! - `exact_times`: what answers promise, tried out; `bounds`: what is admitted over any interval.
+//! - `drift`, `queue`: what only buckets have to keep.
 //! - `examples`: the algorithms with concrete numbers.
 //! - `clocks`, `changes`, `charges`, `refunds`: clock steps, limits that change, corrections of charges.
 
@@ -11,10 +12,12 @@ mod bounds;
 mod changes;
 mod charges;
 mod clocks;
+mod drift;
 mod exact_times;
 mod examples;
 mod histories;
 mod oracle;
+mod queue;
 mod random;
 mod refunds;
 

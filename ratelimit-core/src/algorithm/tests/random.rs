@@ -59,8 +59,7 @@ impl Subject {
         call: Call,
         last: Option<&Decision>,
     ) -> (u32, Decision) {
-        *now = call.after(*now, self.policy.limits(), last);
-        let cost = call.cost(self.capacity());
+        let cost = call.pass(now, self, last);
         (cost, self.at(*now, cost))
     }
 
@@ -104,6 +103,12 @@ impl Call {
             ..call
         });
         prop::collection::vec(busy, 1..=60)
+    }
+
+    /// Lets its time pass; answers its cost.
+    pub(super) fn pass(self, now: &mut u64, subject: &Subject, last: Option<&Decision>) -> u32 {
+        *now = self.after(*now, subject.policy.limits(), last);
+        self.cost(subject.capacity())
     }
 
     fn after(self, now: u64, limits: &Limits, last: Option<&Decision>) -> u64 {
