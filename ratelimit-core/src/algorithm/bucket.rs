@@ -112,21 +112,48 @@ pub(super) fn verdict(terms: &Terms, debt: Span, allowed: bool, retry_after: u64
 
 /// Gives back up to `units` of a charge after which the bucket was to be full at `charged_to`:
 /// the part of them that has not been refilled since. An expired charge gives back nothing.
+///
+/// What was refilled is told from `charged_to` alone, which stays where it was when a charge before
+/// it is given back. So some time may be given twice, to one and by the other; what is given back
+/// in all is never more than was charged.
 pub fn refund(state: State, terms: &Terms, now: u64, charged_to: Span, units: u32) -> State {
     let (debt, _) = state.debt(terms, now);
     if charged_to.whole < now || debt == Span::default() {
         return state;
     }
-    // The rate may have changed since: what is no fraction of these terms is dropped.
+    let charged_to = in_terms(charged_to, terms);
+    let left = Span {
+        whole: charged_to.whole - now,
+        ..charged_to
+    };
+    let back = terms.time_of(units).min(left);
+    State::owing(debt.minus(back, terms.q), terms, now)
+}
+
+/// Where a charge leads that led to `charged_to` and to which `units` are added at `now`: so much
+/// later, or than `now` if it was refilled before.
+pub(super) fn charged_more(charged_to: Span, terms: &Terms, now: u64, units: u32) -> Span {
+    let since = in_terms(charged_to, terms).max(Span {
+        whole: now,
+        part: 0,
+    });
+    since.plus(terms.time_of(units), terms.q)
+}
+
+/// Where a charge leads that led to `charged_to` and of which `units` were given back.
+pub(super) fn charged_less(charged_to: Span, terms: &Terms, units: u32) -> Span {
+    in_terms(charged_to, terms).minus(terms.time_of(units), terms.q)
+}
+
+/// The rate may have changed since: what is no fraction of these terms is dropped.
+fn in_terms(charged_to: Span, terms: &Terms) -> Span {
     let part = if charged_to.part < terms.q {
         charged_to.part
     } else {
         0
     };
-    let left = Span {
-        whole: charged_to.whole - now,
+    Span {
+        whole: charged_to.whole,
         part,
-    };
-    let back = terms.time_of(units).min(left);
-    State::owing(debt.minus(back, terms.q), terms, now)
+    }
 }

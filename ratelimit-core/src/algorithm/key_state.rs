@@ -182,7 +182,8 @@ impl KeyState {
 
     /// Gives back part of an earlier charge (`by` below zero), or charges more, at most to empty.
     ///
-    /// What the charge of the answer says is what is then charged in all.
+    /// What the charge of the answer says is what is then charged in all. It stays as old as it
+    /// was: what is added to a charge of a window that is over is not given back.
     pub fn adjust(&mut self, adjust: &Adjust<'_>, now: Timestamp) -> Decision {
         let (check, charge) = (&adjust.check, &adjust.charge);
         self.fit(check.limits);
@@ -194,6 +195,9 @@ impl KeyState {
                 self.states[rate].refund(limit.terms(), now.as_nanos(), charge, rate, units);
             }
             charged.cost -= units;
+            for (to, limit) in charged.charged_to.iter_mut().zip(check.limits.as_slice()) {
+                *to = bucket::charged_less(*to, limit.terms(), units);
+            }
         } else if by > 0 {
             let ask = Check {
                 cost: 0,
@@ -202,10 +206,16 @@ impl KeyState {
             };
             let cost = by.min(self.peek(&ask, now).remaining());
             let more = self.decide(&Check { cost, ..ask }, now);
-            charged = Charge {
-                cost: charge.cost.saturating_add(cost),
-                ..more.charge().clone()
-            };
+            if charge.cost == 0 {
+                charged = more.charge().clone();
+            } else {
+                // The charge stays as old as it was: what of it expired before must not come back
+                // with what is added now.
+                charged.cost = charge.cost.saturating_add(cost);
+                for (to, limit) in charged.charged_to.iter_mut().zip(check.limits.as_slice()) {
+                    *to = bucket::charged_more(*to, limit.terms(), now.as_nanos(), cost);
+                }
+            }
         }
         self.peek(&Check { cost: 0, ..*check }, now)
             .with_charge(charged)

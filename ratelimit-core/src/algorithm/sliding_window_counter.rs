@@ -25,17 +25,22 @@ pub struct State {
 impl State {
     /// The state as seen at `now`; and whether it lay ahead, because the clock stepped back.
     ///
-    /// A clock that stepped back moves both counts to the windows that are now: as if no time had
-    /// passed.
+    /// A clock that stepped back to another window takes what counted along, as the count of the
+    /// window that is now: as if no time had passed. (Moving both counts would not do: further into
+    /// its window than before, the previous one would weigh less.)
     fn at(self, terms: &Terms, now: u64) -> (Self, bool) {
         if self.latest > now && (self.current > 0 || self.previous > 0) {
-            return (
-                Self {
-                    latest: now,
-                    ..self
-                },
-                true,
-            );
+            let mut state = Self {
+                latest: now,
+                ..self
+            };
+            if self.latest / terms.period != now / terms.period {
+                let counted = self.used(terms, self.latest % terms.period);
+                let counted = counted.div_ceil(u128::from(terms.period));
+                state.current = u32::try_from(counted).unwrap_or(u32::MAX);
+                state.previous = 0;
+            }
+            return (state, true);
         }
         let passed = (now / terms.period).saturating_sub(self.latest / terms.period);
         let state = match passed {
@@ -52,6 +57,12 @@ impl State {
             },
         };
         (state, false)
+    }
+
+    /// What counts so far into the current window, times the period.
+    fn used(self, terms: &Terms, elapsed: u64) -> u128 {
+        u128::from(self.previous) * u128::from(terms.period - elapsed)
+            + u128::from(self.current) * u128::from(terms.period)
     }
 
     /// The instant from which the state equals a fresh key's.
@@ -118,8 +129,7 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
 /// The most units that fit now.
 fn room(terms: &Terms, seen: State, elapsed: u64) -> u32 {
     let period = u128::from(terms.period);
-    let used = u128::from(seen.previous) * u128::from(terms.period - elapsed)
-        + u128::from(seen.current) * period;
+    let used = seen.used(terms, elapsed);
     let room = (u128::from(terms.limit) * period).saturating_sub(used) / period;
     u32::try_from(room).unwrap_or(u32::MAX)
 }

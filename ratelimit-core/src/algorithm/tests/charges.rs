@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::decision::{Charge, Decision};
 
 impl Subject {
-    fn adjust(&mut self, now: u64, charge: &Charge, by: i64) -> Decision {
+    pub(super) fn adjust(&mut self, now: u64, charge: &Charge, by: i64) -> Decision {
         let mut state = self.state.clone();
         let adjust = Adjust::new(self.check(), charge.clone(), by);
         let decision = state.adjust(&adjust, Timestamp::from_nanos(now));
@@ -78,6 +78,19 @@ fn of_a_bucket_only_what_was_not_refilled_comes_back() {
 }
 
 #[test]
+fn of_a_bucket_what_was_given_back_is_not_refilled_again() {
+    let mut bucket = Subject::new(Algorithm::TokenBucket, "10/m");
+    let charge = bucket.at(NOON, 5).charge().clone();
+    let rest = bucket.adjust(NOON, &charge, -2).charge().clone();
+    // Two of the three that are left were refilled.
+    let later = NOON + 12 * SECOND;
+    bucket.at(later, 4);
+    assert_eq!(bucket.remaining(later), 5);
+    bucket.adjust(later, &rest, -3);
+    assert_eq!(bucket.remaining(later), 6);
+}
+
+#[test]
 fn a_counter_gives_back_to_the_window_that_it_was_taken_from() {
     let mut window = Subject::new(Algorithm::SlidingWindowCounter, "10/m");
     let charge = window.at(NOON + 30 * SECOND, 8).charge().clone();
@@ -143,4 +156,80 @@ fn only_the_last_place_of_a_queue_can_be_given_back() {
     );
     queue.adjust(NOON, &second, -1);
     assert_eq!(queue.remaining(NOON), 9);
+}
+
+#[test]
+fn what_was_added_later_gives_back_nothing_of_what_expired_before() {
+    for algorithm in Algorithm::ALL {
+        // Five units, long gone; others spend nine; then one unit is added to the charge.
+        let mut subject = Subject::new(algorithm, "10/m");
+        let old = subject.at(NOON, 5).charge().clone();
+        let later = NOON + 130 * SECOND;
+        subject.at(later, 9);
+        let added = subject.adjust(later, &old, 1).charge().clone();
+        assert_eq!(added.cost(), 6, "{algorithm}: charged in all");
+        subject.adjust(later, &added, -6);
+        // At most the one; a window gives nothing back of a charge that began before it.
+        let back = u32::from(algorithm.is_bucket());
+        assert_eq!(subject.remaining(later), back, "{algorithm}");
+    }
+}
+
+#[test]
+fn what_could_not_be_added_makes_an_old_charge_no_younger() {
+    for algorithm in Algorithm::ALL {
+        let mut subject = Subject::new(algorithm, "10/m");
+        let old = subject.at(NOON, 5).charge().clone();
+        let later = NOON + 130 * SECOND;
+        subject.at(later, 10);
+        let same = subject.adjust(later, &old, 1).charge().clone();
+        assert_eq!(same.cost(), 5, "{algorithm}: nothing was left to add");
+        subject.adjust(later, &same, -5);
+        assert_eq!(subject.remaining(later), 0, "{algorithm}");
+    }
+}
+
+#[test]
+fn what_was_added_at_once_is_given_back_with_the_rest() {
+    for algorithm in Algorithm::ALL {
+        let mut subject = Subject::new(algorithm, "10/m");
+        let charge = subject.at(NOON, 2).charge().clone();
+        let settled = subject.adjust(NOON, &charge, 3).charge().clone();
+        let part = subject.adjust(NOON, &settled, -4).charge().clone();
+        assert_eq!(
+            (part.cost(), subject.remaining(NOON)),
+            (1, 9),
+            "{algorithm}"
+        );
+        subject.adjust(NOON, &part, -1);
+        assert_eq!(subject.remaining(NOON), 10, "{algorithm}");
+    }
+}
+
+#[test]
+fn what_is_added_to_a_charge_of_nothing_can_be_given_back() {
+    for algorithm in Algorithm::ALL {
+        // As when a call costs nothing until it is known what it used.
+        let mut subject = Subject::new(algorithm, "10/m");
+        subject.at(NOON, 4);
+        let nothing = Charge::default();
+        let settled = subject.adjust(NOON, &nothing, 3).charge().clone();
+        assert_eq!((settled.cost(), subject.remaining(NOON)), (3, 3));
+        subject.adjust(NOON, &settled, -3);
+        assert_eq!(subject.remaining(NOON), 6, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_place_that_was_added_to_stays_a_place() {
+    let mut queue = Subject::new(Algorithm::LeakyBucket, "10/s");
+    let wait = Duration::from_secs(1);
+    let first = queue.within(NOON, wait).charge().clone();
+    let first = queue.adjust(NOON, &first, 1).charge().clone();
+    let second = queue.within(NOON, wait).charge().clone();
+    queue.adjust(NOON, &first, -2);
+    assert_eq!(queue.remaining(NOON), 7, "it is not the last one");
+    queue.adjust(NOON, &second, -1);
+    queue.adjust(NOON, &first, -2);
+    assert_eq!(queue.remaining(NOON), 10, "now it is");
 }

@@ -1,62 +1,174 @@
-//! Clocks that step: backwards never grants and never locks out for longer than the policy could.
+//! Clocks that step back and forth: nothing is granted, and nobody is locked out for long.
 
 use core::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Algorithm, NOON, SECOND, Subject, nanos};
+use super::random::{Call, algorithm, cases, some_limits, start};
+use super::{Algorithm, NOON, SECOND, Subject, Timestamp, nanos};
 use crate::limits::Limits;
 
-/// The longest that a policy could ever make a call wait.
-fn longest_wait(algorithm: Algorithm, limits: &Limits) -> u64 {
-    let waits = limits.as_slice().iter().map(|limit| match algorithm {
-        // The bucket is empty and the call wants all of it.
-        algorithm if algorithm.is_bucket() => limit.terms().fill.ceil(),
-        Algorithm::SlidingWindowCounter => 2 * nanos(limit.rate().period()),
-        _ => nanos(limit.rate().period()),
-    });
-    waits.max().unwrap()
+/// A step back: to the epoch, by some ticks, or by some of the longest wait.
+fn stepped_back(now: u64, longest: u64, kind: u8, size: u16) -> u64 {
+    let part = |of: u64| u64::try_from(u128::from(of) * u128::from(size) / 65_536).unwrap();
+    match kind {
+        0 => 0,
+        1 => now.saturating_sub(u64::from(size % 3)),
+        2 => part(now),
+        3 => now.saturating_sub(part(longest / 50)),
+        _ => now.saturating_sub(part(longest)),
+    }
+}
+
+fn step() -> impl Strategy<Value = (u8, u16)> {
+    (0..5_u8, any::<u16>())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(1_500))]
 
     #[test]
-    fn stepping_back_neither_grants_nor_locks_out(
-        algorithm in select(&Algorithm::ALL[..]),
-        limits in select(&["10/m", "3/s", "7/4w", "977/ms", "2/s, 5/m"][..]),
-        calls in prop::collection::vec((0_u64..20, 1_u32..4), 1..30),
-        back in prop_oneof![1_u64..100, 1..2 * SECOND, 1..100_000 * SECOND],
-        cost in 1_u32..3,
+    fn a_step_back_never_allows_more_than_standing_still(
+        algorithm in algorithm(),
+        limits in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+        (kind, size) in step(),
+        charge in any::<bool>(),
     ) {
-        let limits: Limits = limits.parse().unwrap();
-        let capacity = limits.capacity(algorithm);
         let mut subject = Subject::of(algorithm, &limits);
-        let mut now = NOON;
-        for (sixteenths, cost) in calls {
-            now += nanos(limits.as_slice()[0].rate().period()) / 16 * sixteenths;
-            subject.at(now, cost.min(capacity));
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        let still: Vec<_> = subject.peek(now, 0).quotas().collect();
+        let back = stepped_back(now, subject.longest_wait(), kind, size);
+        for (then, still) in subject.peek(back, 0).quotas().zip(&still) {
+            prop_assert!(then.remaining <= still.remaining, "{:?} {:?}", then, still);
         }
-        let before = subject.remaining(now);
-        let earlier = now - back;
-        let after = subject.remaining(earlier);
-        // A window that was over is one that is not yet: only what lies in the state counts.
-        prop_assert!(after <= before || subject.state.fresh_at(&limits).as_nanos() > now);
-
-        let cost = cost.min(capacity);
-        let decision = subject.at(earlier, cost);
-        let wait = nanos(decision.retry_after());
-        prop_assert!(wait <= longest_wait(algorithm, &limits), "waits {wait}");
-        if !decision.is_allowed() {
-            prop_assert!(subject.peek(earlier + wait, cost).is_allowed());
-            prop_assert!(!subject.peek(earlier + wait - 1, cost).is_allowed());
-            // Whatever was repaired is not repaired again.
-            let state = subject.state.clone();
-            prop_assert_eq!(subject.at(earlier, cost).is_allowed(), false);
-            prop_assert_eq!(&subject.state, &state);
+        // What is stored there grants nothing either, wherever the clock goes on from.
+        let left = subject.remaining(back);
+        subject.at(back, if charge { left } else { 0 });
+        for (then, still) in subject.peek(back, 0).quotas().zip(&still) {
+            prop_assert!(then.remaining <= still.remaining, "{:?} {:?}", then, still);
         }
     }
+
+    #[test]
+    fn nobody_waits_longer_than_the_policy_could_ever_need(
+        algorithm in algorithm(),
+        limits in some_limits(),
+        start in start(),
+        rounds in prop::collection::vec((Call::several(6), step()), 1..5),
+    ) {
+        let mut subject = Subject::of(algorithm, &limits);
+        let mut now = start;
+        for (calls, (kind, size)) in rounds {
+            subject.play_all(&mut now, &calls);
+            now = stepped_back(now, subject.longest_wait(), kind, size);
+            let longest = Duration::from_nanos(subject.longest_wait());
+            let cost = subject.capacity();
+            let answer = subject.at(now, cost);
+            prop_assert!(answer.retry_after() <= longest);
+            prop_assert!(answer.reset_after() <= longest);
+            // The promise holds, to the tick, although the clock had stepped.
+            if !answer.is_allowed() {
+                let retry = nanos(answer.retry_after());
+                prop_assert!(!subject.clone().at(now + retry - 1, cost).is_allowed());
+                prop_assert!(subject.clone().at(now + retry, cost).is_allowed());
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_writes_only_once_to_repair_a_state_that_lies_ahead(
+        algorithm in algorithm(),
+        limits in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+        (kind, size) in step(),
+    ) {
+        let mut subject = Subject::of(algorithm, &limits);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        now = stepped_back(now, subject.longest_wait(), kind, size);
+        let Some(cost) = subject.remaining(now).checked_add(1) else {
+            return Ok(()); // Whatever is asked for fits.
+        };
+        let first = subject.at(now, cost);
+        prop_assert!(!first.is_allowed());
+        let repaired = subject.state.clone();
+        for _ in 0..3 {
+            prop_assert_eq!(&subject.at(now, cost), &first, "the repair changed the answer");
+            prop_assert_eq!(&subject.state, &repaired);
+        }
+    }
+
+    #[test]
+    fn a_step_forward_is_time_that_passed(
+        algorithm in algorithm(),
+        limits in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+        years in 1..300_u64,
+    ) {
+        let fresh = Subject::of(algorithm, &limits);
+        let mut subject = fresh.clone();
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        let then = now + subject.longest_wait() + years * 31_557_600_000_000_000;
+        let then = Timestamp::from_nanos(then).as_nanos();
+        if then > now + subject.longest_wait() {
+            prop_assert!(subject.peek(then, 0).quotas().eq(fresh.peek(then, 0).quotas()));
+        }
+    }
+}
+
+#[test]
+fn a_bucket_whose_clock_stepped_back_is_at_worst_empty() {
+    // 10/m: full again 6 s after the first call. An hour earlier it is empty, no worse.
+    let mut subject = Subject::new(Algorithm::TokenBucket, "10/m");
+    let hour = 3_600_000_000_000;
+    subject.at(2 * hour, 1);
+    let denied = subject.at(hour, 1);
+    assert_eq!(denied.remaining(), 0);
+    assert_eq!(denied.retry_after(), Duration::from_secs(6));
+    assert_eq!(denied.reset_after(), Duration::from_mins(1));
+    assert!(subject.at(hour + 6_000_000_000, 1).is_allowed());
+}
+
+#[test]
+fn a_window_whose_clock_stepped_back_takes_its_count_along() {
+    for algorithm in [
+        Algorithm::FixedWindow,
+        Algorithm::SlidingWindow,
+        Algorithm::SlidingWindowCounter,
+    ] {
+        let mut subject = Subject::new(algorithm, "10/m");
+        let hour = 3_600_000_000_000;
+        subject.at(2 * hour, 7);
+        assert_eq!(subject.remaining(hour), 3, "{algorithm}");
+        assert!(!subject.at(hour, 4).is_allowed(), "{algorithm}");
+        assert!(subject.at(hour, 3).is_allowed(), "{algorithm}");
+        // The repaired state goes on from there.
+        assert_eq!(subject.remaining(hour + 120_000_000_000), 10, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_counter_weighs_the_window_before_as_it_did_when_the_clock_stepped_back() {
+    // 10/m, nine calls in one minute, and one at the start of the next: 9 × 0.9 + 1 units count
+    // six seconds into it. A clock that then says the last second of an earlier minute must not
+    // weigh the nine with a sixtieth.
+    let mut subject = Subject::new(Algorithm::SlidingWindowCounter, "10/m");
+    let minute = 60_000_000_000;
+    subject.at(100 * minute, 9);
+    assert!(subject.at(101 * minute + 7_000_000_000, 1).is_allowed());
+    assert_eq!(subject.remaining(101 * minute + 7_000_000_000), 1);
+    assert_eq!(subject.remaining(100 * minute + 59_000_000_000), 1);
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
 
     #[test]
     fn standing_on_a_spot_that_is_stepped_to_admits_no_more_than_the_capacity(

@@ -2,15 +2,24 @@
 //!
 //! - `oracle`: each algorithm in its most obvious form, with which it is compared.
 //! - `histories`: random histories, answer by answer.
+//! - `random`: random limits and calls for the other files.
+//! - `exact_times`: what answers promise, tried out; `bounds`: what is admitted over any interval.
+//! - `drift`, `queue`: what only buckets have to keep.
 //! - `examples`: the algorithms with concrete numbers.
-//! - `clocks`, `changes`, `charges`: clock steps, limits that change, corrections of charges.
+//! - `clocks`, `changes`, `charges`, `refunds`: clock steps, limits that change, corrections of charges.
 
+mod bounds;
 mod changes;
 mod charges;
 mod clocks;
+mod drift;
+mod exact_times;
 mod examples;
 mod histories;
 mod oracle;
+mod queue;
+mod random;
+mod refunds;
 
 use core::time::Duration;
 
