@@ -54,6 +54,15 @@ impl State {
         }
     }
 
+    /// The one that is full later.
+    pub(super) fn most_used(self, other: Self) -> Self {
+        let parts =
+            |one: Self, other: Self| u64::from(one.full_at.part) * u64::from(other.q.max(1));
+        let one = (self.full_at.whole, parts(self, other));
+        let is_later = one > (other.full_at.whole, parts(other, self));
+        if is_later { self } else { other }
+    }
+
     /// The instant from which the state equals a fresh key's.
     pub fn fresh_at(&self) -> u64 {
         self.full_at.ceil()

@@ -40,6 +40,14 @@ impl State {
         }
     }
 
+    /// What is at least as much used as either.
+    pub(super) fn most_used(self, other: Self) -> Self {
+        Self {
+            latest: self.latest.max(other.latest),
+            count: self.count.max(other.count),
+        }
+    }
+
     /// The instant from which the state equals a fresh key's.
     pub fn fresh_at(&self, terms: &Terms) -> u64 {
         if self.count == 0 {

@@ -113,6 +113,18 @@ impl State {
         }
     }
 
+    /// What is at least as much used as either.
+    fn most_used(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Bucket(one), Self::Bucket(other)) => Self::Bucket(one.most_used(other)),
+            (Self::Leaky(one), Self::Leaky(other)) => Self::Leaky(one.most_used(other)),
+            (Self::Fixed(one), Self::Fixed(other)) => Self::Fixed(one.most_used(other)),
+            (Self::Counter(one), Self::Counter(other)) => Self::Counter(one.most_used(other)),
+            // The log of a longer period holds all that those of shorter ones do.
+            (_, longer) => longer,
+        }
+    }
+
     fn fresh_at(&self, terms: &Terms) -> u64 {
         match self {
             Self::Bucket(state) | Self::Leaky(state) => state.fresh_at(),
@@ -223,27 +235,48 @@ impl KeyState {
 
     /// The instant from which this state equals a fresh key's, so that it may be forgotten.
     pub fn fresh_at(&self, limits: &Limits) -> Timestamp {
-        let longest = limits.as_slice().last();
-        let rates = limits.as_slice().iter().chain(longest.into_iter().cycle());
-        let rates = self.states.iter().zip(rates);
-        let latest = rates
-            .map(|(state, limit)| state.fresh_at(limit.terms()))
-            .max();
-        Timestamp::from_nanos(latest.unwrap_or(0))
+        let fresh_at = |states: &[State]| {
+            let rates = states.iter().zip(limits.as_slice());
+            let latest = rates.map(|(state, limit)| state.fresh_at(limit.terms()));
+            Timestamp::from_nanos(latest.max().unwrap_or(0))
+        };
+        if self.states.is_empty() || self.states.len() == limits.as_slice().len() {
+            return fresh_at(&self.states);
+        }
+        let mut fitted = self.clone();
+        fitted.fit(limits);
+        fresh_at(&fitted.states)
     }
 
-    /// Makes one state for each rate, so that no change of the limits is a fresh budget: rates that
-    /// were added to a live key start from the state of its longest one, and where rates were
-    /// taken away, those of the longest periods stay.
+    /// Makes one state for each rate, so that no change of the limits is a fresh budget.
+    ///
+    /// Where the number of rates changed, it is not known which of them are the same. They stand in
+    /// the order of their periods, so each one starts from the most used of those that it may have
+    /// been, and a rate longer than all of them from the longest.
     fn fit(&mut self, limits: &Limits) {
-        let count = limits.as_slice().len();
-        if self.states.len() > count {
-            self.states.drain(..self.states.len() - count);
-        } else if self.states.len() < count {
-            let last = self.states.last().cloned();
-            let fill = last.unwrap_or_else(|| State::fresh(self.algorithm));
-            self.states.resize(count, fill);
+        let (had, count) = (self.states.len(), limits.as_slice().len());
+        if had == count {
+            return;
         }
+        if had == 0 {
+            self.states.resize(count, State::fresh(self.algorithm));
+            return;
+        }
+        let apart = had.abs_diff(count);
+        let may_have_been = |place: usize| {
+            if had < count {
+                place.saturating_sub(apart)..=place.min(had - 1)
+            } else {
+                place..=place + apart
+            }
+        };
+        let fitted = (0..count).map(|place| {
+            let candidates = self.states[may_have_been(place)].iter().cloned();
+            candidates
+                .reduce(State::most_used)
+                .unwrap_or_else(|| State::fresh(self.algorithm))
+        });
+        self.states = fitted.collect();
     }
 
     /// Decides, and says what is to be stored in which place. There is one state for each rate.

@@ -65,6 +65,15 @@ impl State {
             + u128::from(self.current) * u128::from(terms.period)
     }
 
+    /// What is at least as much used as either.
+    pub(super) fn most_used(self, other: Self) -> Self {
+        Self {
+            latest: self.latest.max(other.latest),
+            previous: self.previous.max(other.previous),
+            current: self.current.max(other.current),
+        }
+    }
+
     /// The instant from which the state equals a fresh key's.
     pub fn fresh_at(&self, terms: &Terms) -> u64 {
         let start = self.latest - self.latest % terms.period;

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Algorithm, NOON, SECOND, Subject};
+use super::random::{Call, algorithm, bucket, cases, limit, one_limit, some_limits, start};
+use super::{Algorithm, Limits, NOON, SECOND, Subject, nanos};
+use crate::limits::Limit;
 
 #[test]
 fn a_bucket_keeps_its_debt_in_time() {
@@ -105,4 +107,87 @@ proptest! {
             prop_assert!(left <= capacity.saturating_sub(admitted));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn a_rate_that_stays_has_no_more_left_when_others_come_or_go(
+        algorithm in algorithm(),
+        stays in limit(),
+        others in prop::collection::vec(limit(), 1..4),
+        kept in 0..3_usize,
+        come in any::<bool>(),
+        start in start(),
+        calls in Call::several(16),
+    ) {
+        let with = |others: &[Limit]| {
+            let limits: Vec<_> = others.iter().copied().chain([stays]).collect();
+            Limits::several(&limits).unwrap()
+        };
+        // Where some come and others go, rates are told by their place alone.
+        let kept = kept.min(others.len() - 1);
+        let (few, many) = (with(&others[..kept]), with(&others));
+        let (before, after) = if come { (few, many) } else { (many, few) };
+        let mut subject = Subject::of(algorithm, &before);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        let left = |subject: &Subject, limits: &Limits| {
+            let place = limits.as_slice().iter().position(|limit| *limit == stays).unwrap();
+            subject.peek(now, 0).quotas().nth(place).unwrap().remaining
+        };
+        let had = left(&subject, &before);
+        subject.policy = subject.policy.clone().with_limits(after);
+        let has = left(&subject, &after);
+        prop_assert!(has <= had, "{} of {} after {} became {}", has, had, before, after);
+        // Nor does it wait for longer than it could ever need.
+        let answer = subject.at(now, subject.capacity());
+        prop_assert!(nanos(answer.retry_after()) <= subject.longest_wait());
+    }
+
+    #[test]
+    fn a_bucket_keeps_its_debt_in_time_at_most_to_empty(
+        algorithm in bucket(),
+        before in one_limit(),
+        after in one_limit(),
+        start in start(),
+        calls in Call::several(16),
+    ) {
+        let mut subject = Subject::of(algorithm, &before);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        let debt = nanos(subject.peek(now, 0).reset_after());
+        subject.policy = subject.policy.clone().with_limits(after);
+        let fill = subject.longest_wait();
+        let reset = nanos(subject.peek(now, 0).reset_after());
+        prop_assert_eq!(reset, debt.min(fill));
+    }
+
+    #[test]
+    fn a_state_of_other_limits_is_forgotten_only_when_it_is_fresh_under_these(
+        algorithm in algorithm(),
+        before in some_limits(),
+        after in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+    ) {
+        let mut subject = Subject::of(algorithm, &before);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        subject.policy = subject.policy.clone().with_limits(after);
+        let fresh_at = subject.state.fresh_at(&after).as_nanos();
+        let full = |at| subject.peek(at, 0).quotas().all(|quota| quota.remaining == quota.limit);
+        prop_assert!(full(fresh_at.max(now)));
+        prop_assert!(fresh_at <= now || !full(fresh_at - 1));
+    }
+}
+
+#[test]
+fn a_looser_rate_of_a_longer_period_hides_no_debt() {
+    // Five calls owe a second to 5/s, and 18 ms to the million an hour.
+    let mut bucket = Subject::new(Algorithm::TokenBucket, "5/s, 1_000_000/h");
+    bucket.at(NOON, 5);
+    bucket.change("5/s");
+    assert_eq!(bucket.remaining(NOON), 0);
 }
