@@ -5,6 +5,8 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ratelimit_core::{
@@ -390,4 +392,61 @@ fn joined_batches_of_crossing_keys_do_not_deadlock() {
         now(backend.peek(&[check])).remove(0).unwrap().remaining(),
         200
     );
+}
+
+/// What is logged meanwhile, a line each.
+fn logged(work: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(Lines(Arc::clone(&lines)))
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let lines = lines.lock().unwrap();
+    let text = String::from_utf8(lines.clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[test]
+fn the_overflow_is_logged_once_a_minute_for_each_policy() {
+    let (backend, clock) = backend(1);
+    let one = policy(Algorithm::FixedWindow, "1/d");
+    let other = Policy::named("other".into(), one.algorithm(), *one.limits());
+    let flood = |policy: &Policy| {
+        for key in 0..100 {
+            admit(&backend, policy, &key.to_string());
+        }
+    };
+    let lines = logged(|| flood(&one));
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    for part in ["WARN", "policy=\"p\"", "max_keys=1", "share one bucket"] {
+        assert!(lines[0].contains(part), "{lines:#?}");
+    }
+    assert_eq!(logged(|| flood(&other)).len(), 1);
+    clock.advance(Duration::from_secs(59));
+    assert_eq!(logged(|| flood(&one)).len(), 0);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(logged(|| flood(&one)).len(), 1);
 }
