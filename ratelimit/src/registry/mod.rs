@@ -4,10 +4,11 @@
 //! - `overrides`: what the operator changes.
 //! - `validate`: every fault of every site, at once.
 //! - `plan`: how one question is asked and answered, whoever asks.
-//! - `ask`: the plain API.
+//! - `ask`: the plain API; `batch`: several of its questions at once.
 //! - `global`: which registry a guarded function uses.
 
 mod ask;
+mod batch;
 mod builder;
 mod failures;
 pub(crate) mod global;
@@ -309,6 +310,3 @@ impl fmt::Debug for Registry {
 fn unlimited() -> Decision {
     Decision::unlimited(Source::Unlimited)
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,6 +9,7 @@ use ratelimit_core::{
 
 use super::{Entry, Inner, unlimited};
 use crate::Rejection;
+use crate::bridge;
 
 /// A policy with its override and its backend.
 pub(crate) struct Resolved {
@@ -46,6 +47,15 @@ pub(crate) struct Question<'a> {
     pub(crate) limits: Option<&'a Limits>,
     /// What was wrong with them.
     pub(crate) fault: Option<&'a Error>,
+}
+
+/// What happens to a call whose backend failed, and that is not rejected for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// It runs, unlimited.
+    Run,
+    /// This process's memory decides.
+    Local,
 }
 
 /// Asks questions under one policy.
@@ -152,33 +162,38 @@ impl<'a> Plan<'a> {
         check: &Check<'_>,
         answer: Result<Decision, Error>,
     ) -> Result<Decision, Rejection> {
-        let resolved = self.resolved;
-        let error = match answer {
-            Ok(decision) if decision.is_allowed() => return Ok(decision),
-            Ok(decision) => return Err(Rejection::Limited(decision)),
-            Err(error) => match error.kind() {
-                ErrorKind::Unsatisfiable => {
-                    let (cost, capacity) = (check.cost.into(), check.capacity());
-                    return Err(Rejection::Unsatisfiable { cost, capacity });
-                }
-                // What is wrong with the program is not answered by letting calls through.
-                ErrorKind::Configuration | ErrorKind::Unsupported => {
-                    return Err(Rejection::Unavailable(self.named(error)));
-                }
-                _ => self.named(error),
+        let decision = match answer {
+            Ok(decision) => decision,
+            Err(error) => match self.fall_back(check, error)? {
+                Fallback::Run => return Ok(Decision::unlimited(Source::Open)),
+                Fallback::Local => self.resolved.registry.decide_locally(check)?,
             },
         };
+        if decision.is_allowed() {
+            Ok(decision)
+        } else {
+            Err(Rejection::Limited(decision))
+        }
+    }
+
+    /// What the posture makes of a failure of the backend.
+    pub(super) fn fall_back(self, check: &Check<'_>, error: Error) -> Result<Fallback, Rejection> {
+        match error.kind() {
+            ErrorKind::Unsatisfiable => {
+                let (cost, capacity) = (check.cost.into(), check.capacity());
+                return Err(Rejection::Unsatisfiable { cost, capacity });
+            }
+            // What is wrong with the program is not answered by letting calls through.
+            ErrorKind::Configuration | ErrorKind::Unsupported => {
+                return Err(Rejection::Unavailable(self.named(error)));
+            }
+            _ => {}
+        }
+        let error = self.named(error);
         self.say_failed(&error);
-        match resolved.on_error {
-            OnError::Open => Ok(Decision::unlimited(Source::Open)),
-            OnError::Local => match resolved.registry.local().decide_now(check) {
-                Some(Ok(decision)) if decision.is_allowed() => {
-                    Ok(decision.with_source(Source::Local))
-                }
-                Some(Ok(decision)) => Err(Rejection::Limited(decision.with_source(Source::Local))),
-                Some(Err(local)) => Err(Rejection::Unavailable(local)),
-                None => Err(Rejection::Unavailable(error)),
-            },
+        match self.resolved.on_error {
+            OnError::Open => Ok(Fallback::Run),
+            OnError::Local => Ok(Fallback::Local),
             // `closed`, and whatever posture may come to be that this does not know.
             _ => Err(Rejection::Unavailable(error)),
         }
@@ -250,6 +265,30 @@ impl<'a> Plan<'a> {
             Some(entry) => error.with_backend(entry.name.clone()),
             None => error,
         }
+    }
+}
+
+impl Inner {
+    /// Decides in this process's memory, because the backend failed.
+    fn decide_locally(&self, check: &Check<'_>) -> Result<Decision, Rejection> {
+        let mut decisions = self.decide_all_locally(core::slice::from_ref(check))?;
+        decisions
+            .pop()
+            .ok_or_else(|| Rejection::Unavailable(miscounted(0, 1)))
+    }
+
+    /// Decides several checks as one in this process's memory.
+    pub(super) fn decide_all_locally(
+        &self,
+        checks: &[Check<'_>],
+    ) -> Result<Vec<Decision>, Rejection> {
+        let answers = bridge::poll_now(self.local().decide(checks, Join::All));
+        let decisions = answers.and_then(|answers| answers.into_iter().collect::<Result<_, _>>());
+        let decisions: Vec<Decision> = decisions.map_err(Rejection::Unavailable)?;
+        Ok(decisions
+            .into_iter()
+            .map(|decision| decision.with_source(Source::Local))
+            .collect())
     }
 }
 
