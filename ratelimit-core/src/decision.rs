@@ -161,21 +161,24 @@ impl Decision {
         Self::new(Outcome::Allowed, source, &[], Charge::default())
     }
 
-    pub(crate) fn from_verdicts(
+    pub(crate) fn from_verdicts<'a>(
         outcome: Outcome,
         algorithm: Algorithm,
         limits: &Limits,
-        verdicts: &[Verdict],
+        verdicts: impl ExactSizeIterator<Item = &'a Verdict>,
         charge: Charge,
     ) -> Self {
-        let rates = limits.as_slice().iter().zip(verdicts);
-        let quotas = rates.map(|(limit, verdict)| PackedQuota {
-            limit: limit.capacity(algorithm),
-            remaining: verdict.remaining,
-            retry_after: verdict.retry_after,
-            reset_after: verdict.reset_after,
-        });
-        let (source, quotas) = (Source::Store, quotas.collect());
+        let mut quotas = SmallVec::with_capacity(verdicts.len());
+        for (limit, verdict) in limits.as_slice().iter().zip(verdicts) {
+            // Not collected: this is the hottest path, and a push is shorter.
+            quotas.push(PackedQuota {
+                limit: limit.capacity(algorithm),
+                remaining: verdict.remaining,
+                retry_after: verdict.retry_after,
+                reset_after: verdict.reset_after,
+            });
+        }
+        let source = Source::Store;
         Self {
             outcome,
             source,

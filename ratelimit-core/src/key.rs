@@ -261,6 +261,7 @@ impl Key for SocketAddr {
     }
 }
 
+/// Its nanoseconds.
 impl Key for Duration {
     fn encode(&self, out: &mut KeyBuf) {
         self.as_nanos().encode(out);

@@ -11,7 +11,7 @@ use super::{
 use crate::check::{Adjust, Check};
 use crate::clock::Timestamp;
 use crate::decision::{Charge, Decision, Outcome};
-use crate::limits::{Limit, Limits};
+use crate::limits::{Limit, Limits, MAX_LIMITS};
 
 /// The state of one rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ enum Pending {
     Log(super::sliding_window::LogStep),
 }
 
-/// What is to be stored in the place of which rate.
-type Writes = SmallVec<[(usize, Pending); 1]>;
+/// What the step of one rate wants stored, why, and its answer.
+type Asked = (Pending, Write, Verdict);
 
 impl State {
     fn fresh(algorithm: Algorithm) -> Self {
@@ -45,7 +45,7 @@ impl State {
         }
     }
 
-    fn step(&self, terms: &Terms, now: u64, cost: u32, delay: u64) -> (Pending, Write, Verdict) {
+    fn step(&self, terms: &Terms, now: u64, cost: u32, delay: u64) -> Asked {
         match self {
             Self::Bucket(state) => {
                 let step = bucket::step(*state, terms, now, cost);
@@ -86,8 +86,14 @@ impl State {
         }
     }
 
-    fn store(&mut self, pending: Pending) {
+    fn ask(&self, terms: &Terms, check: &Check<'_>, now: Timestamp) -> Asked {
+        let max_delay = u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX);
+        self.step(terms, now.as_nanos(), check.cost, max_delay)
+    }
+
+    fn store(&mut self, (pending, write, _): Asked) {
         match (self, pending) {
+            _ if write == Write::Nothing => {}
             (place, Pending::State(state)) => *place = state,
             (Self::Log(log), Pending::Log(step)) => log.apply(&step),
             (_, Pending::Log(_)) => {}
@@ -174,9 +180,17 @@ impl KeyState {
     /// Decides the check and charges it if every rate admits it.
     pub fn decide(&mut self, check: &Check<'_>, now: Timestamp) -> Decision {
         self.fit(check.limits);
-        let (decision, pending) = self.weigh(check, now, true);
-        for (rate, pending) in pending {
-            self.states[rate].store(pending);
+        if let ([state], [limit]) = (&mut self.states[..], check.limits.as_slice()) {
+            // Most policies have one rate, which needs none of the bookkeeping of several.
+            let asked = state.ask(limit.terms(), check, now);
+            let asked_once = core::slice::from_ref(&asked);
+            let decision = answer(self.algorithm, check, now, outcome(asked_once), asked_once);
+            state.store(asked);
+            return decision;
+        }
+        let (decision, asked) = self.weigh(check, now, true);
+        for (state, asked) in self.states.iter_mut().zip(asked) {
+            state.store(asked);
         }
         decision
     }
@@ -279,56 +293,81 @@ impl KeyState {
         self.states = fitted.collect();
     }
 
-    /// Decides, and says what is to be stored in which place. There is one state for each rate.
-    fn weigh(&self, check: &Check<'_>, at: Timestamp, charge: bool) -> (Decision, Writes) {
-        let now = at.as_nanos();
-        let max_delay = u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX);
-        let rates = || {
-            check
-                .limits
-                .as_slice()
-                .iter()
-                .map(Limit::terms)
-                .zip(&self.states)
-        };
-        let steps: SmallVec<[_; 1]> = rates()
-            .map(|(terms, state)| state.step(terms, now, check.cost, max_delay))
-            .collect();
-        let allowed = steps.iter().all(|(_, _, verdict)| verdict.allowed);
-        let charged = allowed && charge;
-        let mut verdicts: SmallVec<[Verdict; 1]> = SmallVec::new();
-        let mut writes = Writes::new();
-        let mut delay = 0;
-        let mut charged_to = SmallVec::new();
-        for (rate, ((terms, state), mut step)) in rates().zip(steps).enumerate() {
-            delay = delay.max(step.2.delay);
-            if step.2.allowed && !charged {
-                // This rate would have admitted the call, but it is not charged.
-                step = state.step(terms, now, 0, 0);
-            }
-            let (pending, write, verdict) = step;
-            verdicts.push(verdict);
-            if let Pending::State(State::Bucket(state) | State::Leaky(state)) = &pending {
-                charged_to.push(state.full_at);
-            }
-            if charge && write != Write::Nothing {
-                writes.push((rate, pending));
+    /// Decides, and says what every rate wants stored. There is one state for each rate.
+    fn weigh(
+        &self,
+        check: &Check<'_>,
+        now: Timestamp,
+        charge: bool,
+    ) -> (Decision, SmallVec<[Asked; MAX_LIMITS]>) {
+        let limits = check.limits.as_slice().iter().map(Limit::terms);
+        let rates = limits.zip(&self.states);
+        let mut asked: SmallVec<[Asked; MAX_LIMITS]> = SmallVec::new();
+        for (terms, state) in rates.clone() {
+            asked.push(state.ask(terms, check, now));
+        }
+        let outcome = outcome(&asked);
+        if outcome == Outcome::Denied || !charge {
+            for ((terms, state), asked) in rates.zip(&mut asked) {
+                if asked.2.allowed {
+                    // This rate would have admitted the call, but it is not charged.
+                    *asked = state.step(terms, now.as_nanos(), 0, 0);
+                }
             }
         }
-        let outcome = match (allowed, delay) {
-            (true, 0) => Outcome::Allowed,
-            (true, delay) => Outcome::AllowedAfter(Duration::from_nanos(delay)),
-            (false, _) => Outcome::Denied,
+        let check = Check {
+            cost: if charge { check.cost } else { 0 },
+            ..*check
         };
-        let cost = if charged { check.cost } else { 0 };
-        let charge = Charge {
-            at,
-            cost,
-            queued: !check.max_delay.is_zero(),
-            charged_to,
-        };
-        let decision =
-            Decision::from_verdicts(outcome, self.algorithm, check.limits, &verdicts, charge);
-        (decision, writes)
+        let decision = answer(self.algorithm, &check, now, outcome, &asked);
+        (decision, asked)
     }
+}
+
+/// Denied if any rate denies; and as long a delay as the longest of theirs.
+fn outcome(asked: &[Asked]) -> Outcome {
+    let mut longest = 0;
+    for (_, _, verdict) in asked {
+        if !verdict.allowed {
+            return Outcome::Denied;
+        }
+        longest = longest.max(verdict.delay);
+    }
+    match longest {
+        0 => Outcome::Allowed,
+        delay => Outcome::AllowedAfter(Duration::from_nanos(delay)),
+    }
+}
+
+/// The answer to a check of which the cost is charged if it was admitted.
+fn answer(
+    algorithm: Algorithm,
+    check: &Check<'_>,
+    at: Timestamp,
+    outcome: Outcome,
+    asked: &[Asked],
+) -> Decision {
+    let buckets = if algorithm.is_bucket() {
+        asked.len()
+    } else {
+        0
+    };
+    let mut charged_to = SmallVec::with_capacity(buckets);
+    for (pending, _, _) in asked {
+        if let Pending::State(State::Bucket(state) | State::Leaky(state)) = pending {
+            charged_to.push(state.full_at);
+        }
+    }
+    let charge = Charge {
+        at,
+        cost: if outcome == Outcome::Denied {
+            0
+        } else {
+            check.cost
+        },
+        queued: !check.max_delay.is_zero(),
+        charged_to,
+    };
+    let verdicts = asked.iter().map(|(_, _, verdict)| verdict);
+    Decision::from_verdicts(outcome, algorithm, check.limits, verdicts, charge)
 }

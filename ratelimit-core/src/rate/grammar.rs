@@ -56,7 +56,7 @@ const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
             return Err(RateFault::new(
                 Kind::ExpectedLimit,
                 from,
-                character_end(text, from),
+                found_end(text, from),
             ));
         }
         Err(fault) => return Err(fault),
@@ -72,7 +72,7 @@ const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
         return Err(RateFault::new(
             Kind::ExpectedSlash,
             slash,
-            character_end(text, slash),
+            found_end(text, slash),
         ));
     }
     let period_from = skip_blanks(text, slash + 1);
@@ -90,7 +90,7 @@ const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
         return Err(RateFault::new(
             Kind::ExpectedUnit,
             unit_from,
-            character_end(text, unit_from),
+            found_end(text, unit_from),
         ));
     }
     let Some(unit) = unit_millis(text, unit_from, unit_end) else {
@@ -137,7 +137,8 @@ const fn number(text: &[u8], start: usize) -> Result<Option<(u64, usize)>, RateF
         if at == start && signed {
             return Err(RateFault::new(Kind::Signed, at, at + 1));
         }
-        if at > start && text[at] == b'.' {
+        let digit_follows = at + 1 < text.len() && text[at + 1].is_ascii_digit();
+        if text[at] == b'.' && (at > start || digit_follows) {
             let mut end = at + 1;
             while end < text.len() && text[end].is_ascii_digit() {
                 end += 1;
@@ -214,14 +215,13 @@ const fn word_end(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The end of the character that starts at `at`, or `at` at the end of the text.
-const fn character_end(text: &[u8], at: usize) -> usize {
-    if at >= text.len() {
-        return at;
+/// The end of what stands at `at` instead of what was expected: a word or a mark; `at` itself at
+/// the end of the text.
+const fn found_end(text: &[u8], at: usize) -> usize {
+    let end = word_end(text, at);
+    if end > at || at == text.len() {
+        end
+    } else {
+        at + 1 // A digit or a mark, which is one byte.
     }
-    let mut end = at + 1;
-    while end < text.len() && text[end] & 0b1100_0000 == 0b1000_0000 {
-        end += 1;
-    }
-    end
 }

@@ -4,6 +4,7 @@
 //! - `histories`: random histories, answer by answer.
 //! - `random`: random limits and calls for the other files.
 //! - `exact_times`: what answers promise, tried out; `bounds`: what is admitted over any interval.
+//! - `extremes`: the ends of time, of costs and of limits.
 //! - `drift`, `queue`: what only buckets have to keep.
 //! - `examples`: the algorithms with concrete numbers.
 //! - `clocks`, `changes`, `charges`, `refunds`: clock steps, limits that change, corrections of charges.
@@ -15,6 +16,7 @@ mod clocks;
 mod drift;
 mod exact_times;
 mod examples;
+mod extremes;
 mod histories;
 mod oracle;
 mod queue;
