@@ -26,7 +26,7 @@ fn step() -> impl Strategy<Value = (u8, u16)> {
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(800))]
 
     #[test]
     fn a_step_back_never_allows_more_than_standing_still(

@@ -8,7 +8,7 @@ use super::random::{Call, algorithm, cases, some_limits, start};
 use super::{Subject, nanos};
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(800))]
 
     #[test]
     fn the_same_call_succeeds_at_retry_after_and_fails_a_tick_before(

@@ -44,7 +44,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 proptest! {
-    #![proptest_config(cases(3_000))]
+    #![proptest_config(cases(1_200))]
 
     #[test]
     fn any_call_at_any_time_under_any_limits_is_answered(

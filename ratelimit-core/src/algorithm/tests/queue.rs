@@ -67,7 +67,7 @@ fn other_algorithms_decide_for_now() {
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(800))]
 
     #[test]
     fn a_waiting_call_leaves_when_the_bucket_before_it_has_leaked(

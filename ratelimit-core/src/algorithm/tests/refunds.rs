@@ -12,7 +12,7 @@ fn correction() -> impl Strategy<Value = (usize, i64)> {
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(800))]
 
     #[test]
     fn a_charge_given_back_at_once_leaves_no_trace(
