@@ -136,7 +136,9 @@ pub use ratelimit_core::{
 };
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::{Key, aratelimit, ratelimit};
-pub use registry::{Ask, Builder, Fault, InstallError, Override, PolicyInfo, Registry};
+pub use registry::{
+    Ask, Builder, Fault, InstallError, Location, Override, PolicyInfo, Registry, SiteInfo,
+};
 pub use rejection::Rejection;
 pub use request::RequestContext;
 pub use response::FromRejection;

@@ -1,7 +1,7 @@
 //! A process that installs a registry.
 
 use ratelimit::{
-    MemoryBackend, Mode, Override, Registry, Rejection, aratelimit, ratelimit, testing,
+    MemoryBackend, Mode, Override, Registry, Rejection, aratelimit, rate, ratelimit, testing,
 };
 
 #[ratelimit(name = "named", key = key, rate = "3/h", backend = "second")]
@@ -33,7 +33,7 @@ async fn what_is_installed_holds() {
         .default_backend("first")
         .override_policy(
             "installed::overridden",
-            Override::new().limits("2/h".parse().unwrap()),
+            Override::new().limits(rate!("2/h")),
         )
         .override_policy("installed::switched_off", Override::new().mode(Mode::Off))
         .install()

@@ -13,7 +13,7 @@ use super::validate::{self, Faults, SiteInfo};
 use super::{Entry, Inner, InstallError, Override, Registry, global};
 
 /// Which sites are validated.
-type SiteFilter = Box<dyn Fn(&SiteInfo) -> bool>;
+type SiteFilter = Box<dyn Fn(&SiteInfo) -> bool + Send + Sync>;
 
 /// How long a blocking caller waits for a backend that decides elsewhere.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ impl Builder {
 
     /// Validates only some of the annotated functions, in a binary that uses others under another
     /// registry, as tests do. All are validated unless this is called.
-    pub fn sites(mut self, filter: impl Fn(&SiteInfo) -> bool + 'static) -> Self {
+    pub fn sites(mut self, filter: impl Fn(&SiteInfo) -> bool + Send + Sync + 'static) -> Self {
         self.sites = Some(Box::new(filter));
         self
     }

@@ -1,15 +1,18 @@
 //! How one question is asked and answered, whoever asks: guarded functions and the plain API.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ratelimit_core::{
     Answers, Backend, Check, Decision, Error, ErrorKind, Join, KeyRef, Limits, Mode, OnError,
     OwnedCheck, Policy, Source,
 };
 
+use super::failures::FailureLog;
 use super::{Entry, Inner, unlimited};
 use crate::Rejection;
 use crate::bridge;
+use crate::site::Site;
 
 /// A policy with its override and its backend.
 pub(crate) struct Resolved {
@@ -19,6 +22,8 @@ pub(crate) struct Resolved {
     /// The calls bring their limits.
     pub(super) dynamic: bool,
     pub(super) on_error: OnError,
+    /// The annotated function, where it is one's.
+    pub(super) site: Option<&'static Site>,
     /// Why it cannot be used at all.
     pub(super) fault: Option<Error>,
     /// Which registry it was made from; see [`global`](super::global).
@@ -225,7 +230,7 @@ impl<'a> Plan<'a> {
         let Some(entry) = &self.resolved.entry else {
             return;
         };
-        if let Some(failures) = entry.failures.due() {
+        if let Some(failures) = entry.failures.due(Instant::now()) {
             tracing::warn!(
                 backend = entry.name,
                 policy = self.resolved.policy.name(),
@@ -238,7 +243,7 @@ impl<'a> Plan<'a> {
     }
 
     fn say_unusable(self, error: &Error) {
-        if let Some(failures) = self.resolved.registry.misuses.due() {
+        if let Some(failures) = self.misuses().due(Instant::now()) {
             let policy = self.resolved.policy.name();
             tracing::error!(policy, failures, %error, "the policy cannot be used");
         }
@@ -249,15 +254,25 @@ impl<'a> Plan<'a> {
         let policy = self.resolved.policy.name();
         if wanted.starts_with("header:") {
             tracing::debug!(policy, wanted, "the request has no key");
-        } else if let Some(failures) = self.resolved.registry.misuses.due() {
+        } else if let Some(failures) = self.misuses().due(Instant::now()) {
+            let hint = match wanted {
+                "ip" => "; with axum, `into_make_service_with_connect_info::<SocketAddr>()` does",
+                _ => "",
+            };
             tracing::error!(
                 policy,
                 wanted,
                 failures,
-                "no argument of the guarded function provides the key; with axum, `ip` needs \
-                 `into_make_service_with_connect_info::<SocketAddr>()`"
+                "no argument of the guarded function provides the key{hint}"
             );
         }
+    }
+
+    /// Each site says for itself what is wrong with it.
+    fn misuses(self) -> &'a FailureLog {
+        self.resolved
+            .site
+            .map_or(&self.resolved.registry.misuses, |site| &site.misuses)
     }
 
     fn named(self, error: Error) -> Error {

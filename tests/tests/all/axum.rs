@@ -102,15 +102,15 @@ fn send(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 fn scope() -> (testing::Scope, ManualClock) {
-    let clock = ManualClock::new();
-    let builder = Registry::builder()
-        .backend(
-            "memory",
-            MemoryBackend::builder().clock(clock.clone()).build(),
-        )
-        .backend("failing", Faulty::new(Fault::Fails))
-        .default_backend("memory");
-    (testing::scope_with(builder).unwrap(), clock)
+    let scope = testing::scope_with(|clock| {
+        Registry::builder()
+            .backend("memory", MemoryBackend::builder().clock(clock).build())
+            .backend("failing", Faulty::new(Fault::Fails))
+            .default_backend("memory")
+    });
+    let scope = scope.unwrap();
+    let clock = scope.clock().clone();
+    (scope, clock)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -228,7 +228,10 @@ fn the_request_is_found_among_the_arguments() {
 
     // A pair is no request, so that nothing is found in it.
     let rejection = by_ip(7, (incoming("192.0.2.1:1", b""), &b)).unwrap_err();
-    assert!(matches!(rejection, Rejection::MissingKey { wanted: "ip" }));
+    assert!(matches!(
+        rejection,
+        Rejection::MissingKey { wanted: "ip", .. }
+    ));
     assert_eq!(
         rejection.to_string(),
         "no rate limit key: no argument of the call provides `ip`"
@@ -245,7 +248,8 @@ fn the_request_is_found_among_the_arguments() {
     assert!(matches!(
         rejection,
         Rejection::MissingKey {
-            wanted: "header:x-api-key"
+            wanted: "header:x-api-key",
+            ..
         }
     ));
 

@@ -67,7 +67,8 @@ async fn many_are_independent_and_in_order() {
         answers[1],
         Err(Rejection::Unsatisfiable {
             cost: 11,
-            capacity: 10
+            capacity: 10,
+            ..
         })
     ));
     assert!(matches!(answers[2], Err(Rejection::Limited(_))));
@@ -172,7 +173,7 @@ async fn charges_are_given_back_and_corrected() {
 async fn overrides_hold_for_the_plain_api_too() {
     let (builder, _clock) = builder();
     let registry = builder
-        .override_policy("login", Override::new().limits("1/m".parse().unwrap()))
+        .override_policy("login", Override::new().limits(rate!("1/m")))
         .override_policy("export", Override::new().burst(2))
         .build()
         .unwrap();
@@ -226,7 +227,7 @@ fn policies_are_listed() {
         .find(|policy| policy.name == "by header")
         .unwrap();
     assert_eq!(site.key, Some("header:X-API-Key"));
-    assert!(site.sites[0].0.ends_with("guard.rs") && site.sites[0].1 > 0);
+    assert!(site.sites[0].file.ends_with("guard.rs") && site.sites[0].line > 0);
 }
 
 #[tokio::test]

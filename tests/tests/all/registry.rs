@@ -161,11 +161,8 @@ fn every_fault_is_reported_with_its_place() {
 #[test]
 fn a_cost_that_an_override_makes_too_large_is_a_fault() {
     let builder = memory()
-        .override_policy("costly", Override::new().limits(rate!("7/h").into()))
-        .override_policy(
-            "overridden",
-            Override::new().limits(rate!("3/m").into()).burst(10),
-        );
+        .override_policy("costly", Override::new().limits(rate!("7/h")))
+        .override_policy("overridden", Override::new().limits(rate!("3/m")).burst(10));
     let found = faults(builder, &["costly", "overridden"]);
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].contains("its cost of 8 can never fit 7/h: at most 7 at once"));
@@ -331,6 +328,6 @@ fn what_a_backend_cannot_do_is_a_fault() {
     let builder = Registry::builder()
         .backend("small", Small::new())
         .on_error(OnError::Open);
-    let _scope = ratelimit::testing::scope_with(builder).unwrap();
+    let _scope = ratelimit::testing::scope_with(|_| builder).unwrap();
     assert_eq!((windowed(), too_fine()), (None, None));
 }
