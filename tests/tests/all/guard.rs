@@ -253,6 +253,11 @@ fn the_request_is_found_among_the_arguments() {
         }
     ));
 
+    assert_eq!(
+        rejection.to_string(),
+        "no rate limit key: the request has no header `x-api-key`"
+    );
+
     in_turn(&none, Box::new(incoming("192.0.2.2:7", b""))).unwrap();
     in_turn(&a, Box::new(incoming("192.0.2.2:7", b""))).unwrap();
     in_turn(&b, Box::new(incoming("192.0.2.3:7", b""))).unwrap_err();
