@@ -36,7 +36,7 @@ use guard::Kind;
 /// | `on_limit` | a function or closure that takes a `Rejection` | how to say no, where the return type cannot |
 /// | `on_error` | `"closed"` (default), `"open"`, `"local"` | what happens when the backend fails |
 /// | `mode` | `"enforce"` (default), `"shadow"`, `"off"` | shadow decides and counts, but every call runs |
-/// | `name` | text | the policy's name; default: the function's path. Attributes with one name share one budget |
+/// | `name` | text | the policy's name; default: `crate::module::function`, without the type of a method, and with `#2` for the second attribute of a function. Attributes that are given one name share one budget |
 /// | `request` | an argument's name | which argument carries the request |
 /// | `crate` | a path | where `ratelimit` is re-exported |
 ///

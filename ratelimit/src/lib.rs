@@ -54,6 +54,7 @@
 //!   = note: return `Result<T, E>` where `E: From<ratelimit::Rejection>` (such as `Result<T,
 //!           ratelimit::Rejection>`), `Option<T>`, or a response of a supported web framework whose
 //!           feature is on
+//!   = note: for a `Result` with an error type of your own: `impl From<ratelimit::Rejection> for MyError`
 //!   = note: or add `on_limit = |rejection| …` to the attribute, which makes the value to return
 //! ```
 //!
@@ -142,6 +143,11 @@ pub use registry::{
 pub use rejection::Rejection;
 pub use request::RequestContext;
 pub use response::FromRejection;
+
+/// The programs in the README are compiled, and run where they can be.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// A [`Rate`] that is checked while compiling, usable as a constant.
 ///

@@ -111,6 +111,9 @@ impl Registry {
     }
 
     /// Decides one question: `Ok` when the call may run.
+    ///
+    /// It waits for the backend as long as that takes; a backend bounds its own time. (A caller
+    /// that blocks is bounded by [`Builder::blocking_timeout`](crate::Builder::blocking_timeout).)
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Decision, Rejection> {
         self.resolve(ask).plan().ask(&ask.question()).await
     }
@@ -170,7 +173,7 @@ impl Registry {
     }
 
     /// What [`ask`](Self::ask) would answer now, with what is left as it stands: nothing is
-    /// charged.
+    /// charged. The backend is asked whatever the mode and the posture are.
     pub async fn peek(&self, ask: &Ask<'_>) -> Result<Decision, Error> {
         let (entry, check) = self.for_upkeep(ask)?;
         let check = check.as_check();
@@ -189,8 +192,8 @@ impl Registry {
             .map_err(|error| entry.named(error))
     }
 
-    /// Gives back what a decision of this question charged. A charge that has expired gives back
-    /// nothing; give back each at most once.
+    /// Gives back what a decision of this question charged: the same policy, key and limits. A charge
+    /// that has expired gives back nothing; give back each at most once.
     pub async fn refund(&self, ask: &Ask<'_>, decision: &Decision) -> Result<(), Error> {
         self.adjust(ask, decision, -i64::from(decision.charge().cost()))
             .await
@@ -244,7 +247,8 @@ impl Registry {
             .map_err(|error| entry.named(error))
     }
 
-    /// Makes the key of this question fresh.
+    /// Makes the key of this question fresh in its backend. What a fallback to this process's memory
+    /// has counted stays, as does what a full memory backend counts for several keys together.
     pub async fn reset(&self, ask: &Ask<'_>) -> Result<(), Error> {
         let (entry, check) = self.for_upkeep(ask)?;
         let check = check.as_check();
