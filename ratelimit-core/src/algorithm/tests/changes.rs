@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::random::cases;
 use super::random::{Call, algorithm, bucket, cases, limit, one_limit, some_limits, start};
 use super::{Algorithm, Limits, NOON, SECOND, Subject, nanos};
 use crate::limits::Limit;
@@ -81,7 +82,7 @@ fn rates_that_go_leave_those_of_the_longest_periods() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn an_empty_key_stays_empty_under_any_limits(

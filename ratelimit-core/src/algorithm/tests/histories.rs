@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::oracle::Oracle;
+use super::random::cases;
 use super::{Algorithm, NOON, Subject, nanos};
 use crate::limits::Limits;
 
@@ -65,7 +66,7 @@ fn pause() -> impl Strategy<Value = Pause> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn every_answer_is_the_oracles(

@@ -317,3 +317,27 @@ fn stacked_attributes_become_guards_in_the_written_order() {
     assert!(at("\"::f\"") < at("\"::f#2\"") && at("\"::f#2\"") < at("\"::f#3\""));
     assert!(found.starts_with("# [inline] fn f"), "{found}");
 }
+
+#[test]
+fn attributes_of_other_crates_are_left_alone() {
+    let below = |attribute: TokenStream| {
+        let item = quote! { #attribute fn f() -> Option<()> { None } };
+        let expanded = sync(quote! { rate = "10/m" }, item);
+        expanded.matches("static SITE").count()
+    };
+    for ours in [
+        quote! { #[ratelimit(rate = "1/s")] },
+        quote! { #[ratelimit::ratelimit(rate = "1/s")] },
+        quote! { #[my::vendored::ratelimit::ratelimit(rate = "1/s")] },
+        quote! { #[renamed::ratelimit(rate = "1/s", crate = renamed)] },
+    ] {
+        assert_eq!(below(ours), 2);
+    }
+    for other in [
+        quote! { #[other::ratelimit(whatever it takes)] },
+        quote! { #[other::ratelimit] },
+        quote! { #[other::limits(rate = "1/s")] },
+    ] {
+        assert_eq!(below(other.clone()), 1, "{other}");
+    }
+}
