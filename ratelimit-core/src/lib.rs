@@ -9,6 +9,8 @@
 
 pub mod algorithm;
 mod backend;
+#[cfg(test)]
+mod cases;
 mod check;
 mod clock;
 mod decision;

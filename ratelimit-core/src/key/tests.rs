@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 
 use super::{Key, KeyBuf, KeyRef};
+use crate::cases::cases;
 
 fn of<K: Key + ?Sized>(key: &K) -> KeyBuf {
     KeyBuf::of(key)
@@ -88,15 +88,6 @@ fn value() -> impl Strategy<Value = Value> {
             (text, several).prop_map(|(name, values)| Value::Variant(name, values)),
         ]
     })
-}
-
-fn cases(count: u32) -> Config {
-    Config {
-        cases: count,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(0x5eed),
-        ..Config::default()
-    }
 }
 
 proptest! {

@@ -3,20 +3,11 @@
 use core::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 
 use super::{BurstFault, Limit, Limits, MAX_FILL, MAX_LIMITS};
 use crate::algorithm::Algorithm;
+use crate::cases::cases;
 use crate::rate::{Rate, RateFaultKind, RateFaultKind::*};
-
-fn cases(count: u32) -> Config {
-    Config {
-        cases: count,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(0x5eed),
-        ..Config::default()
-    }
-}
 
 fn rate(text: &str) -> Rate {
     text.parse().unwrap()

@@ -3,25 +3,16 @@
 use core::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 
 use super::RateFaultKind::{self, *};
 use super::{MAX_PERIOD, Rate, parse_list};
+use crate::cases::cases;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const WEEK: u64 = 7 * DAY;
-
-fn cases(count: u32) -> Config {
-    Config {
-        cases: count,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(0x5eed),
-        ..Config::default()
-    }
-}
 
 #[test]
 fn every_accepted_form_is_read_exactly() {

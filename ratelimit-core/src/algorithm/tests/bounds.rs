@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::random::{Call, bucket, cases, one_limit, some_limits, start};
+use super::random::{Call, bucket, one_limit, some_limits, start};
 use super::{Algorithm, Subject, nanos};
+use crate::cases::cases;
 use crate::limits::{Limit, Limits};
 
 /// The admitted calls of a history.

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::random::cases;
-use super::random::{Call, algorithm, bucket, cases, limit, one_limit, some_limits, start};
+use super::random::{Call, algorithm, bucket, limit, one_limit, some_limits, start};
 use super::{Algorithm, Limits, NOON, SECOND, Subject, nanos};
+use crate::cases::cases;
 use crate::limits::Limit;
 
 #[test]

@@ -5,8 +5,9 @@ use core::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::random::{Call, algorithm, cases, some_limits, start};
+use super::random::{Call, algorithm, some_limits, start};
 use super::{Algorithm, NOON, SECOND, Subject, Timestamp, nanos};
+use crate::cases::cases;
 use crate::limits::Limits;
 
 /// A step back: to the epoch, by some ticks, or by some of the longest wait.

@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::random::{Call, algorithm, cases, some_limits, start};
+use super::random::{Call, algorithm, some_limits, start};
 use super::{Subject, nanos};
+use crate::cases::cases;
 
 proptest! {
     #![proptest_config(cases(800))]

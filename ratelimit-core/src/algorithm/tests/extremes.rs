@@ -5,8 +5,9 @@ use core::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::random::{algorithm, cases, some_limits};
+use super::random::{algorithm, some_limits};
 use super::{Algorithm, Limits, Subject, Timestamp};
+use crate::cases::cases;
 use crate::check::Adjust;
 use crate::limits::MAX_FILL;
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::oracle::Oracle;
-use super::random::cases;
 use super::{Algorithm, NOON, Subject, nanos};
+use crate::cases::cases;
 use crate::limits::Limits;
 
 /// Rates of every kind: slow and fast, with intervals that are whole ticks and that are not.

@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::random::{Call, NASTY, cases, one_limit, some_limits, start};
+use super::random::{Call, NASTY, one_limit, some_limits, start};
 use super::{Algorithm, NOON, SECOND, Subject, Timestamp, nanos};
+use crate::cases::cases;
 use crate::decision::{Decision, Outcome};
 
 impl Subject {

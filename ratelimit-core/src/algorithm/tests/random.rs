@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{Config, RngSeed};
 
 use super::{Algorithm, Decision, Limits, NOON, Subject, Timestamp, nanos};
 use crate::limits::{Limit, MAX_LIMITS};
@@ -23,21 +22,6 @@ pub(super) const NASTY: [&str; 9] = [
     "1/366d",
     "7/3ms",
 ];
-
-/// So many cases, the same in every run, unless `PROPTEST_RNG_SEED` says otherwise.
-pub(super) fn cases(count: u32) -> Config {
-    let config = Config::default();
-    let rng_seed = match config.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(0x5eed),
-        given @ RngSeed::Fixed(_) => given,
-    };
-    Config {
-        cases: count,
-        failure_persistence: None,
-        rng_seed,
-        ..config
-    }
-}
 
 impl Subject {
     pub(super) fn capacity(&self) -> u32 {

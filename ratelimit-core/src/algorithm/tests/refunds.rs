@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::oracle::Oracle;
-use super::random::{Call, algorithm, cases, some_limits, start};
+use super::random::{Call, algorithm, some_limits, start};
 use super::{Decision, Subject};
+use crate::cases::cases;
 
 /// One of the charges made before, and how much of it is corrected.
 fn correction() -> impl Strategy<Value = (usize, i64)> {
