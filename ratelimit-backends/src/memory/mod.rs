@@ -30,9 +30,12 @@ use engine::Engine;
 /// # Bounded memory
 ///
 /// At most [`max_keys`](MemoryBuilder::max_keys) keys are kept (default
-/// [one million](Self::DEFAULT_MAX_KEYS), about 150 bytes each), whatever clients send: a key is
-/// kept as a seeded 128-bit fingerprint, so its length does not matter. A `sliding_window` keeps 16
-/// bytes more for each call that it admitted within its period.
+/// [one million](Self::DEFAULT_MAX_KEYS)), whatever clients send: a key is kept as a seeded 128-bit
+/// fingerprint, so its length does not matter. It takes about 140 bytes, 250 under a
+/// `sliding_window`, and up to twice that while a table grows. A `sliding_window` keeps 16 to 32
+/// bytes more for each call that it admitted within its period, at most
+/// [`max_log`](MemoryBuilder::max_log) of them a key: the calls that a server can take bound it, not
+/// the number of keys.
 ///
 /// - A key whose state equals that of a fresh key is dropped first, in passing; nothing is lost.
 /// - A key that is still live is never dropped, so that no flood of new keys frees one that is
@@ -41,6 +44,8 @@ use engine::Engine;
 ///   logged, at most once a minute for each policy. A key that finds room again starts with what
 ///   the overflow bucket has used, so that it is never admitted more than its limit. There are at
 ///   most 1,024 such buckets; new keys of further policies are an error of the kind `Overloaded`.
+///   [`reset`](Backend::reset) makes a key fresh that has a place of its own, not such a bucket,
+///   which is not the key's alone.
 ///
 /// The bound is split evenly over up to 64 shards of at least 4,096 keys, so that new keys can
 /// overflow a little before all of it is in use.
