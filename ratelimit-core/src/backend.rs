@@ -423,7 +423,71 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
 }
 
-/// A backend around a backend: a timeout, a breaker, a cache.
+/// Makes a backend around a backend: a timeout, a breaker, a cache. What is made is registered like
+/// any other.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use ratelimit_core::{
+///     Adjust, Answers, Backend, BoxFuture, Capabilities, Check, Error, Join, Layer, Pong, Sweep, Swept,
+/// };
+///
+/// /// Counts denials.
+/// struct Count(Arc<AtomicU64>);
+///
+/// struct Counted {
+///     inner: Arc<dyn Backend>,
+///     denials: Arc<AtomicU64>,
+/// }
+///
+/// impl Layer for Count {
+///     fn layer(&self, inner: Arc<dyn Backend>) -> Result<Arc<dyn Backend>, Error> {
+///         Ok(Arc::new(Counted { inner, denials: Arc::clone(&self.0) }))
+///     }
+/// }
+///
+/// impl Backend for Counted {
+///     // `decide_now` is left out, so that every decision comes here.
+///     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
+///         Box::pin(async move {
+///             let answers = self.inner.decide(checks, join).await;
+///             let denied = answers.iter().flatten().filter(|decision| !decision.is_allowed());
+///             self.denials.fetch_add(denied.count() as u64, Ordering::Relaxed);
+///             answers
+///         })
+///     }
+///
+///     // The blocking bridge's own connections are counted as well.
+///     fn bridged(&self) -> Option<Arc<dyn Backend>> {
+///         let inner = self.inner.bridged()?;
+///         Some(Arc::new(Counted { inner, denials: Arc::clone(&self.denials) }))
+///     }
+///
+///     // All else is the inner backend's.
+///     fn capabilities(&self) -> &Capabilities {
+///         self.inner.capabilities()
+///     }
+///     fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
+///         self.inner.peek(checks)
+///     }
+///     fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
+///         self.inner.adjust(adjusts)
+///     }
+///     fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
+///         self.inner.reset(checks)
+///     }
+///     fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
+///         self.inner.ping()
+///     }
+///     fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
+///         self.inner.sweep(sweep)
+///     }
+///     fn close(&self) -> BoxFuture<'_, ()> {
+///         self.inner.close()
+///     }
+/// }
+/// ```
 pub trait Layer {
     /// Puts the layer around a backend; fails when the two do not fit.
     fn layer(&self, inner: Arc<dyn Backend>) -> Result<Arc<dyn Backend>, Error>;
