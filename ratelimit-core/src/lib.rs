@@ -9,6 +9,7 @@
 
 pub mod algorithm;
 mod backend;
+mod capabilities;
 #[cfg(test)]
 mod cases;
 mod check;
@@ -21,10 +22,8 @@ mod policy;
 pub mod rate;
 
 pub use algorithm::{Algorithm, AlgorithmSet, KeyState, UnknownAlgorithm};
-pub use backend::{
-    Answers, Backend, BoxFuture, Capabilities, ClockKind, Incapable, Join, JoinScope, Layer, Pong,
-    Sweep, Swept,
-};
+pub use backend::{Answers, Backend, BoxFuture, Join, Layer, Pong, Sweep, Swept};
+pub use capabilities::{Capabilities, ClockKind, Incapable, JoinScope};
 pub use check::{Adjust, Check, OwnedCheck};
 pub use clock::{Clock, ManualClock, MonotonicClock, SystemClock, Timestamp};
 pub use decision::{Charge, Decision, Outcome, Quota, Source};
