@@ -81,7 +81,7 @@ fn rates_that_go_leave_those_of_the_longest_periods() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn an_empty_key_stays_empty_under_any_limits(
@@ -162,6 +162,29 @@ proptest! {
         let fill = subject.longest_wait();
         let reset = nanos(subject.peek(now, 0).reset_after());
         prop_assert_eq!(reset, debt.min(fill));
+    }
+
+    #[test]
+    fn what_is_promised_holds_under_the_limits_that_are_new(
+        algorithm in algorithm(),
+        before in some_limits(),
+        after in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+        part in 1..=4_u32,
+    ) {
+        let mut subject = Subject::of(algorithm, &before);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        subject.policy = subject.policy.clone().with_limits(after);
+        let cost = (subject.capacity() / part).max(1);
+        let answer = subject.at(now, cost);
+        let retry = nanos(answer.retry_after());
+        prop_assert!(retry <= subject.longest_wait());
+        if !answer.is_allowed() {
+            prop_assert!(!subject.clone().at(now + retry - 1, cost).is_allowed());
+            prop_assert!(subject.clone().at(now + retry, cost).is_allowed());
+        }
     }
 
     #[test]
