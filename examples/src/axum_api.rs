@@ -75,7 +75,7 @@ struct Page {
     rows: u32,
 }
 
-/// A thousand rows an hour, whoever asks for them.
+/// A thousand rows at once, whoever asks for them, then one every 3.6 seconds.
 #[aratelimit(name = "rows", rate = "1000/h", cost = page.rows)]
 async fn rows(Query(page): Query<Page>) -> Result<String, ApiError> {
     match page.rows {

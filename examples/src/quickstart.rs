@@ -7,14 +7,14 @@
 
 use ratelimit::{Rejection, aratelimit, ratelimit};
 
-/// Three exports an hour for each account; `key` names an argument.
+/// Three exports at once for each account, then one every twenty minutes; `key` names an argument.
 #[ratelimit(key = account, rate = "3/h")]
 fn export(account: u64) -> Result<String, Rejection> {
     Ok(format!("exported account {account}"))
 }
 
-/// Two rates that are one decision: five in a burst, then one every two seconds, and never more
-/// than twenty an hour. Long texts cost more.
+/// Two rates that are one decision: five at once and then one every two seconds, and of twenty at
+/// once one every three minutes. Long texts cost more.
 #[aratelimit(key = user, rate = "30/m, 20/h", burst = [5, 20], cost = 1 + text.len() / 100)]
 async fn summarize(user: &str, text: &str) -> Result<usize, Rejection> {
     Ok(text.split_whitespace().count())
@@ -22,7 +22,7 @@ async fn summarize(user: &str, text: &str) -> Result<usize, Rejection> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    println!("a sync function, 3 calls an hour for each account:");
+    println!("a sync function, 3 calls at once for each account:");
     for account in [7, 7, 7, 7, 8] {
         match export(account) {
             Ok(done) => println!("  {done}"),
@@ -30,7 +30,7 @@ async fn main() {
         }
     }
 
-    println!("an async function, bursts of 5, where a long text costs 3:");
+    println!("an async function, 5 units at once for each user, where a long text costs 3:");
     let long = "word ".repeat(50);
     for (user, text) in [
         ("ada", "a short text"),

@@ -36,7 +36,7 @@ fn main() -> Result<(), ratelimit::InstallError> {
         .backend("memory", MemoryBackend::new())
         .backend("audit", MemoryBackend::builder().max_keys(10_000).build())
         .default_backend("memory")
-        .override_policy("search", Override::new().limits(rate!("1/m").into()))
+        .override_policy("search", Override::new().limits(rate!("1/m")))
         .install()?;
 
     println!("what is guarded:");

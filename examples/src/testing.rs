@@ -6,7 +6,7 @@
 
 use ratelimit::{Rejection, aratelimit, ratelimit};
 
-/// Five failed logins in a quarter of an hour lock an account's login, wherever they came from.
+/// Five logins in a quarter of an hour for each account, wherever they come from.
 #[ratelimit(name = "login", key = account, rate = "5/15m", algorithm = "sliding_window", backend = "redis")]
 fn login(account: &str, password: &str) -> Result<bool, Rejection> {
     Ok(account == "ada" && password == "analytical engine")

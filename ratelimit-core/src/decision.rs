@@ -111,6 +111,28 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// So many units charged at that instant, by the clock that decided.
+    pub fn new(at: Timestamp, cost: u32) -> Self {
+        Self {
+            at,
+            cost,
+            ..Self::default()
+        }
+    }
+
+    /// The same charge of buckets, which after it were to be full again at these instants, one for
+    /// each rate in the order of their periods.
+    #[must_use]
+    pub fn with_full_at(mut self, full_at: &[Span]) -> Self {
+        self.charged_to = full_at.iter().take(MAX_LIMITS).copied().collect();
+        self
+    }
+
+    /// The instants at which the buckets were to be full again after this charge.
+    pub fn full_at(&self) -> &[Span] {
+        &self.charged_to
+    }
+
     /// Units charged; 0 for a denial.
     pub fn cost(&self) -> u32 {
         self.cost

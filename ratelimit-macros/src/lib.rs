@@ -29,14 +29,14 @@ use guard::Kind;
 /// | `rate` | `"10/m"`, `"5/s, 100/h"`, `match` or `if` with such literals, or an expression that is `Into<Limits>` | required; several rates are one decision |
 /// | `key` | `"ip"`, `"path"`, `"method"`, `"header:NAME"`, an argument's name, or an expression over the arguments | who is limited; without it there is one bucket for the function |
 /// | `algorithm` | `"token_bucket"` (default), `"leaky_bucket"`, `"fixed_window"`, `"sliding_window"`, `"sliding_window_counter"`, `"gcra"` | how the rate is enforced |
-/// | `burst` | an integer, or an array with one for each rate | capacity of the bucket; default: the rate's limit |
+/// | `burst` | an integer, or an array with one for each rate, in the written order | capacity of the bucket; default: the rate's limit |
 /// | `backend` | a registered name | what decides; default: the registry's default backend |
 /// | `cost` | an expression of any integer type | units that the call takes; default 1; 0 runs without asking |
 /// | `skip_if` | an expression of type `bool` | the call runs unlimited |
 /// | `on_limit` | a function or closure that takes a `Rejection` | how to say no, where the return type cannot |
 /// | `on_error` | `"closed"` (default), `"open"`, `"local"` | what happens when the backend fails |
 /// | `mode` | `"enforce"` (default), `"shadow"`, `"off"` | shadow decides and counts, but every call runs |
-/// | `name` | text | the policy's name; default: the function's path. Attributes with one name share one budget |
+/// | `name` | text | the policy's name; default: `crate::module::function`, without the type of a method, and with `#2` for the second attribute of a function. Attributes that are given one name share one budget |
 /// | `request` | an argument's name | which argument carries the request |
 /// | `crate` | a path | where `ratelimit` is re-exported |
 ///

@@ -54,12 +54,13 @@
 //!   = note: return `Result<T, E>` where `E: From<ratelimit::Rejection>` (such as `Result<T,
 //!           ratelimit::Rejection>`), `Option<T>`, or a response of a supported web framework whose
 //!           feature is on
+//!   = note: for a `Result` with an error type of your own: `impl From<ratelimit::Rejection> for MyError`
 //!   = note: or add `on_limit = |rejection| …` to the attribute, which makes the value to return
 //! ```
 //!
 //! **A faulty start-up** says everything at once, with the file and line of each attribute:
 //!
-//! ```
+//! ```standalone_crate
 //! use ratelimit::{MemoryBackend, Override, Registry, Rejection, ratelimit};
 //!
 //! #[ratelimit(name = "export", rate = "10/m", backend = "rediss")]
@@ -136,10 +137,17 @@ pub use ratelimit_core::{
 };
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::{Key, aratelimit, ratelimit};
-pub use registry::{Ask, Builder, Fault, InstallError, Override, PolicyInfo, Registry};
+pub use registry::{
+    Ask, Builder, Fault, InstallError, Location, Override, PolicyInfo, Registry, SiteInfo,
+};
 pub use rejection::Rejection;
 pub use request::RequestContext;
 pub use response::FromRejection;
+
+/// The programs in the README are compiled, and run where they can be.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// A [`Rate`] that is checked while compiling, usable as a constant.
 ///

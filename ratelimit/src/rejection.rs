@@ -16,15 +16,20 @@ pub enum Rejection {
     Limited(Decision),
     /// The call costs more than could ever be admitted at once, or a negative amount: trying again
     /// is of no use.
+    #[non_exhaustive]
     Unsatisfiable {
         /// What it costs.
         cost: i128,
         /// The most that can be admitted at once.
         capacity: u32,
     },
-    /// The backend failed, and the posture is `closed`.
+    /// There is no decision: the backend failed and the posture is `closed`, or the policy cannot
+    /// be used at all (its backend is not registered, its limits are wrong). The latter has the
+    /// kinds [`Configuration`](crate::ErrorKind::Configuration) and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported), for which postures do not matter.
     Unavailable(Error),
     /// What the key is to be made of is not in the request.
+    #[non_exhaustive]
     MissingKey {
         /// The named source, as in `key = "…"`.
         wanted: &'static str,
@@ -83,6 +88,10 @@ impl fmt::Display for Rejection {
                 )
             }
             Self::Unavailable(error) => write!(f, "rate limiter unavailable: {error}"),
+            Self::MissingKey { wanted } if wanted.starts_with("header:") => {
+                let name = &wanted["header:".len()..];
+                write!(f, "no rate limit key: the request has no header `{name}`")
+            }
             Self::MissingKey { wanted } => {
                 write!(
                     f,

@@ -6,6 +6,7 @@ use arc_swap::ArcSwapOption;
 use ratelimit_core::{Algorithm, Limit, Limits, Mode, OnError, Policy, Rate};
 
 use crate::registry::Resolved;
+use crate::registry::failures::FailureLog;
 
 /// What the macro knows of an annotated function, and what was last made of it.
 pub struct Site {
@@ -26,6 +27,8 @@ pub struct Site {
     pub(crate) line: u32,
     pub(crate) column: u32,
     pub(crate) resolved: ArcSwapOption<Resolved>,
+    /// What is wrong with it, and seen at run time alone.
+    pub(crate) misuses: FailureLog,
 }
 
 /// A site as the linker collects it.
@@ -59,6 +62,7 @@ impl Site {
             line: 0,
             column: 0,
             resolved: ArcSwapOption::const_empty(),
+            misuses: FailureLog::new(),
         }
     }
 
@@ -136,6 +140,7 @@ impl Site {
             && self.backend == other.backend
             && self.mode == other.mode
             && self.on_error == other.on_error
+            && self.key.is_some() == other.key.is_some()
     }
 }
 

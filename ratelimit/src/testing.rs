@@ -40,17 +40,36 @@ pub fn scope() -> Scope {
     Scope::enter(Registry::builder().for_any_name(backend), clock)
 }
 
-/// Gives this thread that registry until the scope is dropped, to test with other backends,
-/// overrides or postures.
+/// Gives this thread a registry until the scope is dropped, to test with other backends, overrides
+/// or postures. What makes it is given the scope's clock, for the backends that are to follow it.
 ///
-/// The scope's clock is a new one that nothing uses: give a [`ManualClock`] to the backends that
-/// are to follow it.
+/// ```
+/// use ratelimit::{MemoryBackend, Mode, Override, Registry, ratelimit, testing};
+///
+/// #[ratelimit(name = "export", rate = "1/h", backend = "redis")]
+/// fn export() -> Option<()> {
+///     Some(())
+/// }
+///
+/// # fn main() -> Result<(), ratelimit::InstallError> {
+/// let _scope = testing::scope_with(|clock| {
+///     Registry::builder()
+///         .backend("redis", MemoryBackend::builder().clock(clock).build())
+///         .override_policy("export", Override::new().mode(Mode::Shadow))
+/// })?;
+/// assert!((0..5).all(|_| export().is_some()));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
 /// The faults of the registry; annotated functions are validated when they are called.
-pub fn scope_with(builder: crate::Builder) -> Result<Scope, InstallError> {
-    Ok(Scope::enter(builder.build()?, ManualClock::new()))
+pub fn scope_with(
+    builder: impl FnOnce(ManualClock) -> crate::Builder,
+) -> Result<Scope, InstallError> {
+    let clock = ManualClock::new();
+    Ok(Scope::enter(builder(clock.clone()).build()?, clock))
 }
 
 /// A test's own registry, as long as it lives; see [`scope`].

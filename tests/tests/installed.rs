@@ -1,7 +1,8 @@
 //! A process that installs a registry.
 
 use ratelimit::{
-    MemoryBackend, Mode, Override, Registry, Rejection, aratelimit, ratelimit, testing,
+    Algorithm, MemoryBackend, Mode, Override, Policy, Registry, Rejection, aratelimit, rate,
+    ratelimit, testing,
 };
 
 #[ratelimit(name = "named", key = key, rate = "3/h", backend = "second")]
@@ -33,7 +34,7 @@ async fn what_is_installed_holds() {
         .default_backend("first")
         .override_policy(
             "installed::overridden",
-            Override::new().limits("2/h".parse().unwrap()),
+            Override::new().limits(rate!("2/h")),
         )
         .override_policy("installed::switched_off", Override::new().mode(Mode::Off))
         .install()
@@ -54,12 +55,17 @@ async fn what_is_installed_holds() {
     }
     assert!(overridden().await.is_err());
 
-    let again = Registry::builder().install().unwrap_err().to_string();
-    assert!(again.contains("a registry is already installed"), "{again}");
-    assert_eq!(
-        format!("{:?}", Registry::current()),
-        format!("{registry:?}")
+    let again = Registry::builder().install().unwrap_err();
+    assert!(again.is_already_installed());
+    let again = again.to_string();
+    assert!(
+        again.starts_with("a registry is already installed"),
+        "{again}"
     );
+    let policy = Policy::new("plain", Algorithm::FixedWindow, rate!("9/d"));
+    registry.check(&policy, "k").await.unwrap();
+    let left = Registry::current().check(&policy, "k").await.unwrap();
+    assert_eq!(left.remaining(), 7, "the current one is the installed one");
 
     let policies: Vec<_> = registry
         .policies()

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ratelimit::{Rejection, aratelimit};
+use ratelimit::{Rejection, aratelimit, ratelimit};
 
 enum ApiError {
     Limited(Rejection),
@@ -74,6 +74,35 @@ async fn without_a_key() -> Option<&'static str> {
     Some("ran")
 }
 
+#[aratelimit(key = "ip", rate = "10/m")]
+async fn result_of_impl(parts: Parts) -> Result<impl IntoResponse, ApiError> {
+    Ok((StatusCode::OK, parts.uri.to_string()))
+}
+
+#[aratelimit(key = "ip", rate = "10/m")]
+fn future_of_impl(parts: Parts) -> impl Future<Output = impl IntoResponse> + Send {
+    async move { (StatusCode::OK, parts.uri.to_string()) }
+}
+
+#[ratelimit(rate = "10/m")]
+fn sync_helper(name: &str) -> impl IntoResponse + use<> {
+    format!("hello, {name}")
+}
+
+#[aratelimit(key = "header:authorization", rate = "10/m")]
+#[aratelimit(key = "ip", rate = "100/m")]
+async fn twice(headers: HeaderMap, _: ConnectInfo<SocketAddr>) -> impl IntoResponse {
+    headers.len().to_string()
+}
+
+#[aratelimit(key = "ip", rate = "10/m")]
+async fn late_pattern(
+    State((one, _)): State<(u32, u32)>,
+    request: Request,
+) -> Result<(StatusCode, String), (StatusCode, String)> {
+    Ok((StatusCode::OK, format!("{one} {}", request.uri())))
+}
+
 fn main() {
     let _: Router = Router::new()
         .route("/parts", post(by_parts))
@@ -83,6 +112,11 @@ fn main() {
         .route("/request", get(by_request))
         .route("/method", get(by_method))
         .route("/uri", get(by_uri))
+        .route("/result", get(result_of_impl))
+        .route("/future", get(future_of_impl))
+        .route("/sync", get(|| async { sync_helper("x") }))
+        .route("/twice", get(twice))
+        .route("/late", get(late_pattern).with_state((1, 2)))
         .route(
             "/none",
             get(|| async { without_a_key().await.unwrap_or("limited") }),

@@ -1,17 +1,19 @@
 //! The engine: finds a key's state, lets the arithmetic work on it, and keeps it or not.
 //!
-//! The clock is read when the locks are held, so that it is never earlier than the newest instant
-//! of the state, unless the clock itself stepped back.
+//! The clock is read when the locks are held, and again for the overflow, so that it is never
+//! earlier than the newest instant of the state, unless the clock itself stepped back. Nothing is
+//! logged while a lock is held: what writes the log may be limited itself.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ratelimit_core::{
     Adjust, Algorithm, Answers, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState,
-    Outcome, Sweep, Swept, Timestamp,
+    Outcome, Policy, Sweep, Swept, Timestamp,
 };
 
 use super::fingerprint::{Fingerprint, Seeds};
+use super::kept::Kept;
 use super::overflow::Overflow;
 use super::shard::Shard;
 
@@ -27,8 +29,6 @@ pub(super) struct Engine {
     max_log: u32,
     /// Locked after a shard, never before one.
     overflow: Mutex<Overflow>,
-    /// Whether any overflow bucket may be in use.
-    overflowing: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -36,6 +36,56 @@ pub(super) struct Engine {
 enum Place {
     Shard,
     Overflow,
+}
+
+/// The overflow as one question sees it: locked when it is first needed, and until the question is
+/// answered, so that what a batch did to it can be undone. It is to be dropped after the shards'
+/// locks, and says then in the log what there is to say.
+struct Locked<'e, 'c> {
+    engine: &'e Engine,
+    overflow: Option<(MutexGuard<'e, Overflow>, Timestamp)>,
+    /// The policies whose new keys share a bucket.
+    sharing: Vec<&'c Policy>,
+}
+
+impl<'e> Locked<'e, '_> {
+    fn new(engine: &'e Engine) -> Self {
+        Self {
+            engine,
+            overflow: None,
+            sharing: Vec::new(),
+        }
+    }
+
+    /// The overflow, and the time since it is locked.
+    fn overflow(&mut self) -> (&mut Overflow, Timestamp) {
+        let engine = self.engine;
+        let (overflow, now) = self.overflow.get_or_insert_with(|| {
+            let overflow = lock(&engine.overflow);
+            // Another shard's caller may have been here since this one's time was read.
+            let now = engine.clock.now();
+            (overflow, now)
+        });
+        (overflow, *now)
+    }
+
+    /// The time: that of the overflow, which is later, once it is locked.
+    fn now(&self, now: Timestamp) -> Timestamp {
+        self.overflow.as_ref().map_or(now, |(_, now)| *now)
+    }
+}
+
+impl Drop for Locked<'_, '_> {
+    fn drop(&mut self) {
+        self.overflow = None;
+        for policy in &self.sharing {
+            tracing::warn!(
+                policy = policy.name(),
+                max_keys = self.engine.max_keys,
+                "the memory backend is full of live keys: new keys of this policy share one bucket"
+            );
+        }
+    }
 }
 
 impl Engine {
@@ -55,7 +105,6 @@ impl Engine {
             max_keys,
             max_log,
             overflow: Mutex::default(),
-            overflowing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -88,39 +137,56 @@ impl Engine {
         self.closed.store(true, Ordering::Relaxed);
     }
 
+    /// How many policies have an overflow bucket.
+    #[cfg(test)]
+    pub(super) fn overflowing(&self) -> usize {
+        lock(&self.overflow).len()
+    }
+
     pub(super) fn decide(&self, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
+        let mut locked = Locked::new(self);
         let (key, mut shard) = self.lock(check);
         let now = self.clock.now();
-        Ok(self.decide_in(&mut shard, key, check, now).0)
+        self.decide_in(&mut shard, key, check, now, &mut locked)
+            .map(|(decision, _)| decision)
     }
 
     pub(super) fn peek(&self, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
-        let (key, shard) = self.lock(check);
+        let mut locked = Locked::new(self);
+        let (key, mut shard) = self.lock(check);
         let now = self.clock.now();
-        Ok(self.peek_in(&shard, key, check, now))
+        Ok(self.peek_in(&mut shard, key, check, now, &mut locked))
     }
 
     pub(super) fn adjust(&self, adjust: &Adjust<'_>) -> Result<Decision, Error> {
         self.is_open()?;
         let check = &adjust.check;
+        let mut locked = Locked::new(self);
         let (key, mut shard) = self.lock(check);
         let now = self.clock.now();
-        if let Some(decision) = shard.adjust(key, check.limits, |state| state.adjust(adjust, now)) {
+        if let Some(decision) =
+            shard.adjust(key, check.limits, now, |state| state.adjust(adjust, now))
+        {
             return Ok(decision);
         }
-        if let Some(policy) = self.shared_bucket(check, now) {
-            // The charge may be in the overflow bucket.
-            let change = |state: &mut KeyState| state.adjust(adjust, now);
-            return Ok(lock(&self.overflow).update(policy, check, now, self.max_keys, change));
+        // The charge may be in the overflow bucket.
+        if self.shared_bucket(&mut shard, check, &mut locked).is_none() {
+            let mut state = KeyState::fresh(check.policy.algorithm());
+            let decision = state.adjust(adjust, now);
+            let kept = Kept::new(state, check.limits);
+            if kept.fresh_at <= now {
+                return Ok(decision);
+            }
+            if shard.make_room(now) {
+                shard.insert(key, kept, now);
+                return Ok(decision);
+            }
         }
-        let mut state = KeyState::fresh(check.policy.algorithm());
-        let decision = state.adjust(adjust, now);
-        if state.fresh_at(check.limits) > now && shard.make_room(now) {
-            shard.insert(key, state, check.limits);
-        }
-        Ok(decision)
+        self.share(&mut shard, check, &mut locked, |overflow, policy, now| {
+            overflow.adjust(policy, check, now, |state| state.adjust(adjust, now))
+        })
     }
 
     pub(super) fn reset(&self, check: &Check<'_>) -> Result<(), Error> {
@@ -144,6 +210,7 @@ impl Engine {
             .collect();
         touched.sort_unstable();
         touched.dedup();
+        let mut locked = Locked::new(self);
         let mut shards: Vec<_> = touched
             .iter()
             .map(|index| lock(&self.shards[*index]))
@@ -162,32 +229,38 @@ impl Engine {
             for (check, key) in checks.iter().zip(&keys) {
                 let shard = &mut shards[position(key)];
                 let kept = shard.get(*key).cloned();
-                let overflow = lock(&self.overflow)
-                    .get(self.seeds.policy(check.policy))
-                    .cloned();
-                let (decision, place) = self.decide_in(shard, *key, check, now);
-                undo.push((place, kept, overflow));
-                if !decision.is_allowed() {
-                    denied = Some((answers.len(), decision));
-                    break;
+                let bucket = if kept.is_none() && shard.is_full() {
+                    let policy = self.seeds.policy(check.policy);
+                    locked.overflow().0.get(policy).cloned()
+                } else {
+                    None
+                };
+                match self.decide_in(shard, *key, check, now, &mut locked) {
+                    Ok((decision, place)) => {
+                        undo.push((place, kept, bucket));
+                        if !decision.is_allowed() {
+                            denied = Some((answers.len(), Ok(decision)));
+                            break;
+                        }
+                        answers.push(Ok(decision));
+                    }
+                    Err(error) => {
+                        denied = Some((answers.len(), Err(error)));
+                        break;
+                    }
                 }
-                answers.push(Ok(decision));
             }
             if denied.is_none() {
                 return answers;
             }
         }
 
-        for ((check, key), (place, kept, shared)) in checks.iter().zip(&keys).zip(undo).rev() {
-            let shard = &mut shards[position(key)];
-            match (place, kept) {
-                (Place::Shard, Some(state)) => {
-                    shard.adjust(*key, check.limits, |place| *place = state);
-                }
-                (Place::Shard, None) => shard.remove(*key),
-                (Place::Overflow, _) => {
+        for ((check, key), (place, kept, bucket)) in checks.iter().zip(&keys).zip(undo).rev() {
+            match place {
+                Place::Shard => shards[position(key)].restore(*key, kept),
+                Place::Overflow => {
                     let policy = self.seeds.policy(check.policy);
-                    lock(&self.overflow).restore(policy, shared, check);
+                    locked.overflow().0.restore(policy, bucket, check);
                 }
             }
         }
@@ -196,13 +269,14 @@ impl Engine {
             .zip(&keys)
             .zip(refused)
             .map(|((check, key), refused)| {
-                let decision = self.peek_in(&shards[position(key)], *key, check, now);
+                let shard = &mut shards[position(key)];
+                let decision = self.peek_in(shard, *key, check, now, &mut locked);
                 refused.map_or(Ok(decision.with_outcome(Outcome::Denied)), Err)
             })
             .collect();
-        if let Some((index, decision)) = denied {
+        if let Some((index, answer)) = denied {
             // It may only have been denied because of the checks of the same key before it.
-            answers[index] = Ok(decision);
+            answers[index] = answer;
         }
         answers
     }
@@ -265,76 +339,100 @@ impl Engine {
         (key, lock(&self.shards[key.shard(self.shards.len())]))
     }
 
-    fn decide_in(
+    fn decide_in<'c>(
+        &self,
+        shard: &mut Shard,
+        key: Fingerprint,
+        check: &Check<'c>,
+        now: Timestamp,
+        locked: &mut Locked<'_, 'c>,
+    ) -> Result<(Decision, Place), Error> {
+        let now = locked.now(now);
+        if let Some(decision) =
+            shard.decide(key, check.limits, now, |state| state.decide(check, now))
+        {
+            return Ok((decision, Place::Shard));
+        }
+        if shard.make_room(now) {
+            let mut kept = self.new_key(shard, check, locked);
+            let now = locked.now(now);
+            let decision = kept.decide(check.limits, |state| state.decide(check, now));
+            if decision.charge().cost() > 0 {
+                shard.insert(key, kept, now);
+            }
+            return Ok((decision, Place::Shard));
+        }
+        self.share(shard, check, locked, |overflow, policy, now| {
+            overflow.decide(policy, check, now, |state| state.decide(check, now))
+        })
+        .map(|decision| (decision, Place::Overflow))
+    }
+
+    /// Lets something work on the policy's overflow bucket.
+    fn share<'c>(
+        &self,
+        shard: &mut Shard,
+        check: &Check<'c>,
+        locked: &mut Locked<'_, 'c>,
+        work: impl FnOnce(&mut Overflow, Fingerprint, Timestamp) -> Result<(Decision, bool), Error>,
+    ) -> Result<Decision, Error> {
+        let policy = self.seeds.policy(check.policy);
+        let (overflow, now) = locked.overflow();
+        shard.overflowed = true;
+        let (decision, say) = work(overflow, policy, now)?;
+        if say {
+            locked.sharing.push(check.policy);
+        }
+        Ok(decision)
+    }
+
+    fn peek_in(
         &self,
         shard: &mut Shard,
         key: Fingerprint,
         check: &Check<'_>,
         now: Timestamp,
-    ) -> (Decision, Place) {
-        if let Some(decision) = shard.decide(key, check.limits, |state| state.decide(check, now)) {
-            return (decision, Place::Shard);
-        }
-        if shard.make_room(now) {
-            let mut state = self.new_key(check, now);
-            let decision = state.decide(check, now);
-            if decision.charge().cost() > 0 {
-                shard.insert(key, state, check.limits);
-            }
-            return (decision, Place::Shard);
-        }
-        let policy = self.seeds.policy(check.policy);
-        let decide = |state: &mut KeyState| state.decide(check, now);
-        let mut overflow = lock(&self.overflow);
-        // Under the lock, as is its clearing: it is never clear while a bucket is in use.
-        self.overflowing.store(true, Ordering::Relaxed);
-        let decision = overflow.update(policy, check, now, self.max_keys, decide);
-        (decision, Place::Overflow)
-    }
-
-    fn peek_in(
-        &self,
-        shard: &Shard,
-        key: Fingerprint,
-        check: &Check<'_>,
-        now: Timestamp,
+        locked: &mut Locked<'_, '_>,
     ) -> Decision {
         match shard.get(key) {
-            Some(state) => state.peek(check, now),
-            None => self.new_key(check, now).peek(check, now),
+            Some(kept) => kept.state.peek(check, locked.now(now)),
+            None => {
+                let kept = self.new_key(shard, check, locked);
+                kept.state.peek(check, locked.now(now))
+            }
         }
     }
 
     /// The state with which a new key starts: that of the overflow bucket while it is in use, as
     /// the key may have been admitted through it.
-    fn new_key(&self, check: &Check<'_>, now: Timestamp) -> KeyState {
-        let fresh = || KeyState::fresh(check.policy.algorithm());
-        let Some(policy) = self.shared_bucket(check, now) else {
-            return fresh();
-        };
-        lock(&self.overflow)
-            .live(policy, now)
+    fn new_key(&self, shard: &mut Shard, check: &Check<'_>, locked: &mut Locked<'_, '_>) -> Kept {
+        let fresh = || Kept::new(KeyState::fresh(check.policy.algorithm()), check.limits);
+        self.shared_bucket(shard, check, locked)
             .cloned()
             .unwrap_or_else(fresh)
     }
 
-    /// The policy's overflow bucket, if any is in use.
-    fn shared_bucket(&self, check: &Check<'_>, now: Timestamp) -> Option<Fingerprint> {
-        if !self.overflowing.load(Ordering::Relaxed) {
+    /// The policy's overflow bucket, if it is in use by keys of this shard.
+    fn shared_bucket<'l>(
+        &self,
+        shard: &mut Shard,
+        check: &Check<'_>,
+        locked: &'l mut Locked<'_, '_>,
+    ) -> Option<&'l Kept> {
+        if !shard.overflowed {
             return None;
         }
-        let mut overflow = lock(&self.overflow);
+        let (overflow, now) = locked.overflow();
         if overflow.is_over(now) {
-            self.overflowing.store(false, Ordering::Relaxed);
+            shard.overflowed = false;
             return None;
         }
-        let policy = self.seeds.policy(check.policy);
-        overflow.live(policy, now).is_some().then_some(policy)
+        overflow.live(self.seeds.policy(check.policy), now)
     }
 }
 
-/// Nothing panics while it holds one of these locks but a user's clock, and that only before
-/// anything was changed.
+/// Nothing panics while it holds one of these locks but a user's clock, and that only before a
+/// state is changed or after.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

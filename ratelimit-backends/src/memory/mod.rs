@@ -1,12 +1,14 @@
 //! [`MemoryBackend`]: decides in this process's memory.
 //!
 //! - `fingerprint`: what a key is kept as.
+//! - `kept`: a state, and until when it is kept.
 //! - `shard`: the keys that one lock guards, and which of them can be forgotten.
 //! - `overflow`: what holds the keys that find no room.
 //! - `engine`: the three together; the backend's methods on top of it are here.
 
 mod engine;
 mod fingerprint;
+mod kept;
 mod overflow;
 mod shard;
 
@@ -37,7 +39,8 @@ use engine::Engine;
 ///   being denied.
 /// - When every kept key is live, new keys share one overflow bucket per policy, and that is
 ///   logged, at most once a minute for each policy. A key that finds room again starts with what
-///   the overflow bucket has used, so that it is never admitted more than its limit.
+///   the overflow bucket has used, so that it is never admitted more than its limit. There are at
+///   most 1,024 such buckets; new keys of further policies are an error of the kind `Overloaded`.
 ///
 /// The bound is split evenly over up to 64 shards of at least 4,096 keys, so that new keys can
 /// overflow a little before all of it is in use.

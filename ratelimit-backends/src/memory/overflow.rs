@@ -3,18 +3,36 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
-use ratelimit_core::{Check, KeyState, Timestamp};
+use ratelimit_core::{Check, Error, ErrorKind, KeyState, Timestamp};
 
 use super::fingerprint::Fingerprint;
+use super::kept::Kept;
 
 /// At most one log line per policy in this time.
 const LOG_EVERY: Duration = Duration::from_mins(1);
 
+/// Policies can be made at run time: of any number of them, so many can overflow at once.
+pub(super) const MOST_POLICIES: usize = 1_024;
+
 #[derive(Debug)]
 struct Shared {
-    state: KeyState,
-    fresh_at: Timestamp,
+    kept: Kept,
+    /// The longest that it was ever to be in use when it was last charged.
+    longest: Duration,
     logged_at: Option<Timestamp>,
+}
+
+impl Shared {
+    /// Whether it differs from a fresh bucket.
+    fn is_live(&mut self, now: Timestamp) -> bool {
+        // Where the clock stepped back, no longer than it could ever have been.
+        self.kept.fresh_at = self.kept.fresh_at.min(now.plus(self.longest));
+        self.kept.fresh_at > now
+    }
+
+    fn charged(&mut self, now: Timestamp) {
+        self.longest = self.longest.max(self.kept.fresh_at.since(now));
+    }
 }
 
 /// The overflow buckets, by policy.
@@ -25,36 +43,44 @@ pub(super) struct Overflow {
 
 impl Overflow {
     /// The policy's bucket, while it differs from a fresh one.
-    pub(super) fn live(&self, policy: Fingerprint, now: Timestamp) -> Option<&KeyState> {
-        self.policies
-            .get(&policy)
-            .filter(|shared| shared.fresh_at > now)
-            .map(|shared| &shared.state)
+    pub(super) fn live(&mut self, policy: Fingerprint, now: Timestamp) -> Option<&Kept> {
+        let shared = self.policies.get_mut(&policy)?;
+        shared.is_live(now).then_some(&shared.kept)
     }
 
     /// Whether no bucket is in use any more; forgets those that are not.
     pub(super) fn is_over(&mut self, now: Timestamp) -> bool {
+        let mut over = true;
         self.policies.retain(|_, shared| {
             let silent = shared
                 .logged_at
                 .is_none_or(|logged| now.since(logged) >= LOG_EVERY);
-            shared.fresh_at > now || !silent
+            let live = shared.is_live(now);
+            over &= !live;
+            live || !silent
         });
-        self.policies.values().all(|shared| shared.fresh_at <= now)
+        over
     }
 
-    /// Lets `change` work on the policy's bucket, and says so in the log.
-    pub(super) fn update<R>(
+    /// The bucket of the check's policy, made if need be, and whether to say so in the log.
+    fn shared(
         &mut self,
         policy: Fingerprint,
         check: &Check<'_>,
         now: Timestamp,
-        max_keys: usize,
-        change: impl FnOnce(&mut KeyState) -> R,
-    ) -> R {
+    ) -> Result<(&mut Shared, bool), Error> {
+        if self.policies.len() >= MOST_POLICIES && !self.policies.contains_key(&policy) {
+            self.policies.retain(|_, shared| shared.is_live(now));
+            if self.policies.len() >= MOST_POLICIES {
+                return Err(Error::new(
+                    ErrorKind::Overloaded,
+                    "the memory backend is full of live keys of too many policies",
+                ));
+            }
+        }
         let shared = self.policies.entry(policy).or_insert_with(|| Shared {
-            state: KeyState::fresh(check.policy.algorithm()),
-            fresh_at: Timestamp::default(),
+            kept: Kept::new(KeyState::fresh(check.policy.algorithm()), check.limits),
+            longest: Duration::ZERO,
             logged_at: None,
         });
         // A clock that stepped back says it again rather than never.
@@ -63,38 +89,54 @@ impl Overflow {
             .is_none_or(|logged| logged > now || now.since(logged) >= LOG_EVERY);
         if due {
             shared.logged_at = Some(now);
-            tracing::warn!(
-                policy = check.policy.name(),
-                max_keys,
-                "the memory backend is full of live keys: new keys of this policy share one bucket"
-            );
         }
-        let answer = change(&mut shared.state);
-        shared.fresh_at = shared.state.fresh_at(check.limits);
-        answer
+        shared.is_live(now);
+        Ok((shared, due))
     }
 
-    /// Takes back what an [`update`](Self::update) did.
-    pub(super) fn restore(
+    /// Lets a decision work on the policy's bucket; the answer, and whether to log it.
+    pub(super) fn decide<R>(
         &mut self,
         policy: Fingerprint,
-        state: Option<KeyState>,
         check: &Check<'_>,
-    ) {
-        match (state, self.policies.get_mut(&policy)) {
-            (Some(state), Some(shared)) => {
-                shared.fresh_at = state.fresh_at(check.limits);
-                shared.state = state;
-            }
-            (None, Some(shared)) => {
-                shared.state = KeyState::fresh(check.policy.algorithm());
-                shared.fresh_at = Timestamp::default();
-            }
-            (_, None) => {}
+        now: Timestamp,
+        decide: impl FnOnce(&mut KeyState) -> R,
+    ) -> Result<(R, bool), Error> {
+        let (shared, due) = self.shared(policy, check, now)?;
+        let answer = shared.kept.decide(check.limits, decide);
+        shared.charged(now);
+        Ok((answer, due))
+    }
+
+    /// Lets a correction work on the policy's bucket; the answer, and whether to log it.
+    pub(super) fn adjust<R>(
+        &mut self,
+        policy: Fingerprint,
+        check: &Check<'_>,
+        now: Timestamp,
+        adjust: impl FnOnce(&mut KeyState) -> R,
+    ) -> Result<(R, bool), Error> {
+        let (shared, due) = self.shared(policy, check, now)?;
+        let answer = shared.kept.adjust(check.limits, adjust);
+        shared.charged(now);
+        Ok((answer, due))
+    }
+
+    pub(super) fn get(&self, policy: Fingerprint) -> Option<&Kept> {
+        self.policies.get(&policy).map(|shared| &shared.kept)
+    }
+
+    /// Puts back what [`get`](Self::get) said before the policy's bucket was changed.
+    pub(super) fn restore(&mut self, policy: Fingerprint, kept: Option<Kept>, check: &Check<'_>) {
+        if let Some(shared) = self.policies.get_mut(&policy) {
+            shared.kept = kept.unwrap_or_else(|| {
+                Kept::new(KeyState::fresh(check.policy.algorithm()), check.limits)
+            });
         }
     }
 
-    pub(super) fn get(&self, policy: Fingerprint) -> Option<&KeyState> {
-        self.policies.get(&policy).map(|shared| &shared.state)
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.policies.len()
     }
 }

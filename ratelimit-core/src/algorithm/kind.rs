@@ -5,6 +5,9 @@ use core::str::FromStr;
 
 /// How a rate is enforced.
 ///
+/// A bucket admits at most its burst plus what the rate gives in an interval, so that a period can
+/// see more than the limit. Where it must never, there is `sliding_window`.
+///
 /// | name | state per key | exact | bursts |
 /// |---|---|---|---|
 /// | `token_bucket` | one instant | yes | up to the burst, then evenly |

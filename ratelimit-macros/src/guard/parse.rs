@@ -82,9 +82,11 @@ pub(super) fn parse(
     })
 }
 
-/// Whether an attribute is one of ours, by the last part of its path.
+/// Whether an attribute is one of ours, as far as its path tells: the bare name, the name in a crate
+/// or module called `ratelimit`, or one that says with `crate = …` where ours is.
 fn ours(attribute: &Attribute) -> Option<(Kind, Span, TokenStream)> {
-    let ident = &attribute.path().segments.last()?.ident;
+    let mut path = attribute.path().segments.iter().rev();
+    let ident = &path.next()?.ident;
     let kind = [Kind::Sync, Kind::Async]
         .into_iter()
         .find(|kind| ident == kind.name())?;
@@ -92,7 +94,18 @@ fn ours(attribute: &Attribute) -> Option<(Kind, Span, TokenStream)> {
         Meta::List(list) => list.tokens.clone(),
         _ => TokenStream::new(),
     };
-    Some((kind, ident.span(), arguments))
+    let home = path.next().map(|segment| &segment.ident);
+    let is_ours = home.is_none_or(|home| home == "ratelimit") || says_where(&arguments);
+    is_ours.then(|| (kind, ident.span(), arguments))
+}
+
+/// Whether there is a `crate = …` among the arguments.
+fn says_where(arguments: &TokenStream) -> bool {
+    let tokens: Vec<_> = arguments.clone().into_iter().collect();
+    tokens.windows(2).any(|pair| {
+        matches!(pair, [TokenTree::Ident(name), TokenTree::Punct(equals)]
+            if *name == "crate" && equals.as_char() == '=')
+    })
 }
 
 /// An item without our attributes: each of them would find the same fault.

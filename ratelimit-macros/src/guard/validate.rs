@@ -183,7 +183,7 @@ impl<'a> Arguments<'a> {
             if !ARGUMENTS.contains(&text.as_str()) {
                 let meant = did_you_mean(&text, ARGUMENTS);
                 let message = format!(
-                    "unknown argument `{text}`{meant}; there are {}",
+                    "unknown argument `{text}`{meant} (there are {})",
                     list(ARGUMENTS)
                 );
                 self.errors.push(syn::Error::new(name.span(), message));

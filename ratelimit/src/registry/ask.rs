@@ -1,15 +1,15 @@
 //! The plain API: what the attribute does, as functions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Adjust, Answers, BoxFuture, Charge, Check, Decision, Error, ErrorKind, Join, JoinScope, Key,
-    KeyBuf, Limits, Mode, OwnedCheck, Policy, Source,
+    Adjust, Backend, BoxFuture, Charge, Check, Decision, Error, ErrorKind, Join, Key, KeyBuf,
+    Limits, OwnedCheck, Policy, Source,
 };
 
-use super::plan::{Plan, decide_owned, miscounted, single};
-use super::{Entry, Keyed, Question, Registry, Resolved, unlimited};
+use super::batch::{Batch, all_answered};
+use super::plan::single;
+use super::{Entry, Keyed, Question, Registry, Resolved};
 use crate::Rejection;
 
 /// One question of the plain API: a policy, a key, and what differs from one unit of the policy's
@@ -78,7 +78,7 @@ impl<'a> Ask<'a> {
         self
     }
 
-    fn question(&self) -> Question<'_> {
+    pub(super) fn question(&self) -> Question<'_> {
         Question {
             key: Keyed::Key(self.key.as_ref()),
             cost: self.cost.into(),
@@ -86,95 +86,6 @@ impl<'a> Ask<'a> {
             fault: None,
         }
     }
-}
-
-/// Several questions, each with what it resolved to.
-struct Batch<'a> {
-    asks: &'a [Ask<'a>],
-    resolved: Vec<Resolved>,
-}
-
-/// The questions of a batch that one backend answers in one go.
-struct Group {
-    entry: Arc<Entry>,
-    /// Which question of the batch each check is.
-    places: Vec<usize>,
-    checks: Vec<OwnedCheck>,
-    join: Join,
-}
-
-impl Group {
-    /// The answers, one for each check whatever the backend does.
-    fn complete(&self, answers: Result<Answers, Error>) -> Answers {
-        let error = match answers {
-            Ok(answers) if answers.len() == self.checks.len() => return answers,
-            Ok(answers) => miscounted(answers.len(), self.checks.len()),
-            Err(error) => error,
-        };
-        self.checks.iter().map(|_| Err(error.clone())).collect()
-    }
-}
-
-type Verdict = Result<Decision, Rejection>;
-
-impl<'a> Batch<'a> {
-    fn new(registry: &Registry, asks: &'a [Ask<'a>]) -> Self {
-        Self {
-            asks,
-            resolved: asks.iter().map(|ask| registry.resolve(ask)).collect(),
-        }
-    }
-
-    /// Sorts the questions by backend; those that need no backend are answered at once.
-    fn groups(&self, join: impl Fn(Mode) -> Join) -> (Vec<Option<Verdict>>, Vec<Group>) {
-        let mut verdicts = Vec::with_capacity(self.asks.len());
-        let mut groups = BTreeMap::<(&str, bool), Group>::new();
-        for (place, (ask, resolved)) in self.asks.iter().zip(&self.resolved).enumerate() {
-            let plan = resolved.plan();
-            match plan.prepare(&ask.question()) {
-                Err(early) => verdicts.push(Some(plan.apply_mode(early))),
-                Ok((entry, check)) => {
-                    verdicts.push(None);
-                    let join = join(plan.mode());
-                    let group = groups
-                        .entry((&entry.name, join == Join::All))
-                        .or_insert_with(|| {
-                            let entry = Arc::clone(entry);
-                            Group {
-                                entry,
-                                places: Vec::new(),
-                                checks: Vec::new(),
-                                join,
-                            }
-                        });
-                    group.places.push(place);
-                    group.checks.push(check.to_owned());
-                }
-            }
-        }
-        (verdicts, groups.into_values().collect())
-    }
-
-    fn plan(&self, place: usize) -> Plan<'_> {
-        self.resolved[place].plan()
-    }
-
-    /// Puts a group's answers where they belong.
-    fn conclude(&self, verdicts: &mut [Option<Verdict>], group: &Group, answers: Answers) {
-        for ((place, check), answer) in group.places.iter().zip(&group.checks).zip(answers) {
-            let plan = self.plan(*place);
-            let verdict = plan.apply_mode(plan.conclude(&check.as_check(), answer));
-            verdicts[*place] = Some(verdict);
-        }
-    }
-}
-
-fn all_answered(verdicts: Vec<Option<Verdict>>) -> Vec<Verdict> {
-    // Each place is in exactly one group, or was answered before.
-    verdicts
-        .into_iter()
-        .map(|verdict| verdict.unwrap_or_else(|| Ok(unlimited())))
-        .collect()
 }
 
 impl Registry {
@@ -200,6 +111,9 @@ impl Registry {
     }
 
     /// Decides one question: `Ok` when the call may run.
+    ///
+    /// It waits for the backend as long as that takes; a backend bounds its own time. (A caller
+    /// that blocks is bounded by [`Builder::blocking_timeout`](crate::Builder::blocking_timeout).)
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Decision, Rejection> {
         self.resolve(ask).plan().ask(&ask.question()).await
     }
@@ -215,7 +129,7 @@ impl Registry {
         let batch = Batch::new(self, asks);
         let (mut verdicts, groups) = batch.groups(|_| Join::Each);
         for group in groups {
-            let answers = decide_group(&group).await;
+            let answers = group.decide().await;
             batch.conclude(&mut verdicts, &group, answers);
         }
         all_answered(verdicts)
@@ -226,7 +140,7 @@ impl Registry {
         let batch = Batch::new(self, asks);
         let (mut verdicts, groups) = batch.groups(|_| Join::Each);
         for group in groups {
-            let answers = self.decide_group_blocking(&group);
+            let answers = group.decide_blocking(&self.0);
             batch.conclude(&mut verdicts, &group, answers);
         }
         all_answered(verdicts)
@@ -239,10 +153,9 @@ impl Registry {
     /// itself and never stands in the way.
     pub async fn check_all(&self, asks: &[Ask<'_>]) -> Result<Vec<Decision>, Rejection> {
         let batch = Batch::new(self, asks);
-        let (mut verdicts, groups) = batch.groups(joined);
-        may_join(&verdicts, &groups)?;
+        let (mut verdicts, groups) = batch.joined_groups()?;
         for group in groups {
-            let answers = decide_group(&group).await;
+            let answers = group.decide().await;
             batch.conclude_joined(&mut verdicts, &group, answers)?;
         }
         all_answered(verdicts).into_iter().collect()
@@ -251,17 +164,16 @@ impl Registry {
     /// [`check_all`](Self::check_all) for a caller that blocks.
     pub fn check_all_blocking(&self, asks: &[Ask<'_>]) -> Result<Vec<Decision>, Rejection> {
         let batch = Batch::new(self, asks);
-        let (mut verdicts, groups) = batch.groups(joined);
-        may_join(&verdicts, &groups)?;
+        let (mut verdicts, groups) = batch.joined_groups()?;
         for group in groups {
-            let answers = self.decide_group_blocking(&group);
+            let answers = group.decide_blocking(&self.0);
             batch.conclude_joined(&mut verdicts, &group, answers)?;
         }
         all_answered(verdicts).into_iter().collect()
     }
 
     /// What [`ask`](Self::ask) would answer now, with what is left as it stands: nothing is
-    /// charged.
+    /// charged. The backend is asked whatever the mode and the posture are.
     pub async fn peek(&self, ask: &Ask<'_>) -> Result<Decision, Error> {
         let (entry, check) = self.for_upkeep(ask)?;
         let check = check.as_check();
@@ -271,7 +183,7 @@ impl Registry {
     /// [`peek`](Self::peek) for a caller that blocks.
     pub fn peek_blocking(&self, ask: &Ask<'_>) -> Result<Decision, Error> {
         let (entry, check) = self.for_upkeep(ask)?;
-        let work = move |backend: Arc<dyn ratelimit_core::Backend>| -> BoxFuture<'static, _> {
+        let work = move |backend: Arc<dyn Backend>| -> BoxFuture<'static, _> {
             Box::pin(async move { backend.peek(&[check.as_check()]).await })
         };
         self.0
@@ -280,8 +192,8 @@ impl Registry {
             .map_err(|error| entry.named(error))
     }
 
-    /// Gives back what a decision of this question charged. A charge that has expired gives back
-    /// nothing; give back each at most once.
+    /// Gives back what a decision of this question charged: the same policy, key and limits. A charge
+    /// that has expired gives back nothing; give back each at most once.
     pub async fn refund(&self, ask: &Ask<'_>, decision: &Decision) -> Result<(), Error> {
         self.adjust(ask, decision, -i64::from(decision.charge().cost()))
             .await
@@ -322,7 +234,7 @@ impl Registry {
             Ok(decided) => return Ok(decided),
             Err(adjust) => adjust,
         };
-        let work = move |backend: Arc<dyn ratelimit_core::Backend>| -> BoxFuture<'static, _> {
+        let work = move |backend: Arc<dyn Backend>| -> BoxFuture<'static, _> {
             Box::pin(async move {
                 backend
                     .adjust(&[Adjust::new(check.as_check(), charge, by)])
@@ -335,7 +247,8 @@ impl Registry {
             .map_err(|error| entry.named(error))
     }
 
-    /// Makes the key of this question fresh.
+    /// Makes the key of this question fresh in its backend. What a fallback to this process's memory
+    /// has counted stays, as does what a full memory backend counts for several keys together.
     pub async fn reset(&self, ask: &Ask<'_>) -> Result<(), Error> {
         let (entry, check) = self.for_upkeep(ask)?;
         let check = check.as_check();
@@ -349,7 +262,7 @@ impl Registry {
     /// [`reset`](Self::reset) for a caller that blocks.
     pub fn reset_blocking(&self, ask: &Ask<'_>) -> Result<(), Error> {
         let (entry, check) = self.for_upkeep(ask)?;
-        let work = move |backend: Arc<dyn ratelimit_core::Backend>| -> BoxFuture<'static, _> {
+        let work = move |backend: Arc<dyn Backend>| -> BoxFuture<'static, _> {
             Box::pin(async move { backend.reset(&[check.as_check()]).await })
         };
         self.0
@@ -358,7 +271,7 @@ impl Registry {
             .map_err(|error| entry.named(error))
     }
 
-    fn resolve(&self, ask: &Ask<'_>) -> Resolved {
+    pub(super) fn resolve(&self, ask: &Ask<'_>) -> Resolved {
         let limits = ask.limits.as_ref().unwrap_or(ask.policy.limits());
         let dynamic = ask.limits.is_some();
         self.0
@@ -396,7 +309,7 @@ impl Registry {
             Source::Local => {
                 let (_, check) = self.for_upkeep(ask)?;
                 let adjust = Adjust::new(check.as_check(), decision.charge().clone(), by);
-                let backend: &dyn ratelimit_core::Backend = self.0.local();
+                let backend: &dyn Backend = self.0.local();
                 let answers = crate::bridge::poll_now(backend.adjust(&[adjust]))?;
                 return single(answers).map(Ok);
             }
@@ -404,91 +317,6 @@ impl Registry {
         }
         let (entry, check) = self.for_upkeep(ask)?;
         Ok(Err((entry, check, decision.charge().clone())))
-    }
-
-    fn decide_group_blocking(&self, group: &Group) -> Answers {
-        let (checks, join) = (group.checks.clone(), group.join);
-        let work = move |backend| -> BoxFuture<'static, _> {
-            Box::pin(decide_owned(backend, checks, join))
-        };
-        group.complete(self.0.block(&group.entry, work))
-    }
-}
-
-async fn decide_group(group: &Group) -> Answers {
-    let checks: Vec<_> = group.checks.iter().map(OwnedCheck::as_check).collect();
-    group.complete(Ok(group.entry.backend.decide(&checks, group.join).await))
-}
-
-/// A policy in shadow mode must not stand in the way of the others.
-fn joined(mode: Mode) -> Join {
-    match mode {
-        Mode::Shadow => Join::Each,
-        _ => Join::All,
-    }
-}
-
-/// Whether the questions can be one decision.
-fn may_join(verdicts: &[Option<Verdict>], groups: &[Group]) -> Result<(), Rejection> {
-    if let Some(Err(rejection)) = verdicts.iter().flatten().find(|verdict| verdict.is_err()) {
-        return Err(rejection.clone());
-    }
-    let refuse = |message: String| {
-        Err(Rejection::Unavailable(Error::new(
-            ErrorKind::Unsupported,
-            message,
-        )))
-    };
-    let mut joined = groups.iter().filter(|group| group.join == Join::All);
-    let Some(group) = joined.next() else {
-        return Ok(());
-    };
-    if let Some(other) = joined.next() {
-        let (one, other) = (&group.entry.name, &other.entry.name);
-        return refuse(format!(
-            "backends `{one}` and `{other}` cannot make one decision together"
-        ));
-    }
-    let alone = group.checks.len() == 1;
-    if !alone && group.entry.backend.capabilities().join == JoinScope::OneKey {
-        let name = &group.entry.name;
-        return refuse(format!(
-            "backend `{name}` cannot make one decision of several keys"
-        ));
-    }
-    Ok(())
-}
-
-impl Batch<'_> {
-    /// Puts the answers of a group that was one decision where they belong, or says which of them
-    /// stood in the way: a failure before a denial, and of denials the longest.
-    fn conclude_joined(
-        &self,
-        verdicts: &mut [Option<Verdict>],
-        group: &Group,
-        answers: Answers,
-    ) -> Result<(), Rejection> {
-        let failed = answers.iter().any(Result::is_err);
-        if group.join == Join::All && !failed {
-            let denials = answers
-                .iter()
-                .flatten()
-                .filter(|decision| !decision.is_allowed());
-            if let Some(longest) = denials.max_by_key(|decision| decision.retry_after()) {
-                return Err(Rejection::Limited(longest.clone()));
-            }
-        }
-        for ((place, check), answer) in group.places.iter().zip(&group.checks).zip(answers) {
-            if failed && group.join == Join::All && answer.is_ok() {
-                // Denied only because another check failed; that one's posture decides.
-                verdicts[*place] = Some(Ok(unlimited()));
-                continue;
-            }
-            let plan = self.plan(*place);
-            let verdict = plan.apply_mode(plan.conclude(&check.as_check(), answer));
-            verdicts[*place] = Some(Ok(verdict?));
-        }
-        Ok(())
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use ratelimit_backends::memory::MemoryBackend;
 use ratelimit_core::{Backend, OnError, Policy};
 
+use super::failures::FailureLog;
 use super::validate::{self, Faults, SiteInfo};
 use super::{Entry, Inner, InstallError, Override, Registry, global};
 
 /// Which sites are validated.
-type SiteFilter = Box<dyn Fn(&SiteInfo) -> bool>;
+type SiteFilter = Box<dyn Fn(&SiteInfo) -> bool + Send + Sync>;
 
 /// How long a blocking caller waits for a backend that decides elsewhere.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -92,7 +93,7 @@ impl Builder {
 
     /// Validates only some of the annotated functions, in a binary that uses others under another
     /// registry, as tests do. All are validated unless this is called.
-    pub fn sites(mut self, filter: impl Fn(&SiteInfo) -> bool + 'static) -> Self {
+    pub fn sites(mut self, filter: impl Fn(&SiteInfo) -> bool + Send + Sync + 'static) -> Self {
         self.sites = Some(Box::new(filter));
         self
     }
@@ -187,6 +188,7 @@ impl Builder {
             blocking_timeout: self.blocking_timeout,
             any_name: false,
             local: OnceLock::new(),
+            misuses: FailureLog::new(),
         }
     }
 }

@@ -4,12 +4,13 @@
 //! - `overrides`: what the operator changes.
 //! - `validate`: every fault of every site, at once.
 //! - `plan`: how one question is asked and answered, whoever asks.
-//! - `ask`: the plain API.
+//! - `ask`: the plain API; `batch`: several of its questions at once.
 //! - `global`: which registry a guarded function uses.
 
 mod ask;
+mod batch;
 mod builder;
-mod failures;
+pub(crate) mod failures;
 pub(crate) mod global;
 mod overrides;
 mod plan;
@@ -33,14 +34,14 @@ pub use ask::Ask;
 pub use builder::Builder;
 pub use overrides::Override;
 pub(crate) use plan::{Keyed, Question, Resolved};
-pub use validate::{Fault, InstallError, SiteInfo};
+pub use validate::{Fault, InstallError, Location, SiteInfo};
 
 /// The named backends of a process, its default backend, and the overrides of its policies.
 ///
 /// One registry is global: [`Builder::install`] makes it so, after it has checked every annotated
 /// function of the binary. Clones are the same registry.
 ///
-/// ```
+/// ```standalone_crate
 /// use ratelimit::{MemoryBackend, Registry};
 ///
 /// fn main() -> Result<(), ratelimit::InstallError> {
@@ -112,6 +113,8 @@ pub(crate) struct Inner {
     any_name: bool,
     /// What decides when a backend fails and the posture is `local`.
     local: OnceLock<MemoryBackend>,
+    /// What is wrong with the program, and seen at run time alone.
+    misuses: FailureLog,
 }
 
 /// One policy that is guarded, as [`Registry::policies`] lists it.
@@ -132,8 +135,8 @@ pub struct PolicyInfo {
     pub on_error: OnError,
     /// How the key was written; `None` where the policy has one bucket.
     pub key: Option<&'static str>,
-    /// The file and line of each attribute; none for a policy of the plain API.
-    pub sites: Vec<(&'static str, u32)>,
+    /// Where each attribute is; none for a policy of the plain API.
+    pub sites: Vec<Location>,
 }
 
 impl Registry {
@@ -173,7 +176,7 @@ impl Registry {
                 info.key = site.key;
                 info
             });
-            info.sites.push((site.file, site.line));
+            info.sites.push(Location::of(site));
         }
         policies.into_values().collect()
     }
@@ -193,13 +196,17 @@ impl Inner {
         found.map_err(|message| Error::new(ErrorKind::Configuration, message))
     }
 
-    fn resolve_site(self: &Arc<Self>, site: &Site, stamp: u64) -> Resolved {
+    fn resolve_site(self: &Arc<Self>, site: &'static Site, stamp: u64) -> Resolved {
         let known = if site.dynamic {
             None
         } else {
             site.limits.first()
         };
-        self.resolve(&site.policy(), known, site.backend, site.dynamic, stamp)
+        let resolved = self.resolve(&site.policy(), known, site.backend, site.dynamic, stamp);
+        Resolved {
+            site: Some(site),
+            ..resolved
+        }
     }
 
     /// Puts a policy, its override and its backend together.
@@ -255,6 +262,7 @@ impl Inner {
             policy,
             dynamic,
             on_error,
+            site: None,
             fault,
             stamp,
         }
@@ -307,6 +315,3 @@ impl fmt::Debug for Registry {
 fn unlimited() -> Decision {
     Decision::unlimited(Source::Unlimited)
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,13 +5,13 @@ use ratelimit_core::{BurstFault, Limits, Mode, OnError};
 /// What differs from the attribute, by policy name.
 ///
 /// ```
-/// use ratelimit::{Mode, Override, Registry};
+/// use ratelimit::{Mode, Override, Registry, rate};
 ///
 /// # #[ratelimit::ratelimit(name = "export", rate = "5/s")]
 /// # fn export() -> Option<()> { Some(()) }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::builder()
-///     .override_policy("export", Override::new().limits("20/s".parse()?).burst(50).mode(Mode::Shadow))
+///     .override_policy("export", Override::new().limits(rate!("20/s")).burst(50).mode(Mode::Shadow))
 ///     .build()?;
 /// let export = registry.policies().into_iter().find(|policy| policy.name == "export").unwrap();
 /// assert_eq!(export.limits.unwrap().to_string(), "20/s burst 50");
@@ -35,8 +35,8 @@ impl Override {
 
     /// Other rates, also for a policy whose calls bring their own.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Some(limits);
+    pub fn limits(mut self, limits: impl Into<Limits>) -> Self {
+        self.limits = Some(limits.into());
         self
     }
 

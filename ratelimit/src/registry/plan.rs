@@ -1,14 +1,18 @@
 //! How one question is asked and answered, whoever asks: guarded functions and the plain API.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ratelimit_core::{
     Answers, Backend, Check, Decision, Error, ErrorKind, Join, KeyRef, Limits, Mode, OnError,
     OwnedCheck, Policy, Source,
 };
 
+use super::failures::FailureLog;
 use super::{Entry, Inner, unlimited};
 use crate::Rejection;
+use crate::bridge;
+use crate::site::Site;
 
 /// A policy with its override and its backend.
 pub(crate) struct Resolved {
@@ -18,6 +22,8 @@ pub(crate) struct Resolved {
     /// The calls bring their limits.
     pub(super) dynamic: bool,
     pub(super) on_error: OnError,
+    /// The annotated function, where it is one's.
+    pub(super) site: Option<&'static Site>,
     /// Why it cannot be used at all.
     pub(super) fault: Option<Error>,
     /// Which registry it was made from; see [`global`](super::global).
@@ -46,6 +52,15 @@ pub(crate) struct Question<'a> {
     pub(crate) limits: Option<&'a Limits>,
     /// What was wrong with them.
     pub(crate) fault: Option<&'a Error>,
+}
+
+/// What happens to a call whose backend failed, and that is not rejected for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// It runs, unlimited.
+    Run,
+    /// This process's memory decides.
+    Local,
 }
 
 /// Asks questions under one policy.
@@ -106,13 +121,17 @@ impl<'a> Plan<'a> {
         }
         let key = match question.key {
             Keyed::Key(key) => key,
-            Keyed::Missing(wanted) => return Err(Err(Rejection::MissingKey { wanted })),
+            Keyed::Missing(wanted) => {
+                self.say_missing(wanted);
+                return Err(Err(Rejection::MissingKey { wanted }));
+            }
         };
         let fault = self.resolved.fault.as_ref().or(question.fault);
         let entry = match (fault, &self.resolved.entry) {
             (None, Some(entry)) => entry,
             (fault, _) => {
                 let error = fault.cloned().unwrap_or_else(no_limits);
+                self.say_unusable(&error);
                 return Err(Err(Rejection::Unavailable(error)));
             }
         };
@@ -148,37 +167,38 @@ impl<'a> Plan<'a> {
         check: &Check<'_>,
         answer: Result<Decision, Error>,
     ) -> Result<Decision, Rejection> {
-        let resolved = self.resolved;
-        let error = match answer {
-            Ok(decision) if decision.is_allowed() => return Ok(decision),
-            Ok(decision) => return Err(Rejection::Limited(decision)),
-            Err(error) => match error.kind() {
-                ErrorKind::Unsatisfiable => {
-                    let (cost, capacity) = (check.cost.into(), check.capacity());
-                    return Err(Rejection::Unsatisfiable { cost, capacity });
-                }
-                // What is wrong with the program is not answered by letting calls through.
-                ErrorKind::Configuration | ErrorKind::Unsupported => {
-                    return Err(Rejection::Unavailable(self.named(error)));
-                }
-                _ => self.named(error),
+        let decision = match answer {
+            Ok(decision) => decision,
+            Err(error) => match self.fall_back(check, error)? {
+                Fallback::Run => return Ok(Decision::unlimited(Source::Open)),
+                Fallback::Local => self.resolved.registry.decide_locally(check)?,
             },
         };
-        if let Some(entry) = &resolved.entry {
-            entry
-                .failures
-                .say(&entry.name, check.policy.name(), resolved.on_error, &error);
+        if decision.is_allowed() {
+            Ok(decision)
+        } else {
+            Err(Rejection::Limited(decision))
         }
-        match resolved.on_error {
-            OnError::Open => Ok(Decision::unlimited(Source::Open)),
-            OnError::Local => match resolved.registry.local().decide_now(check) {
-                Some(Ok(decision)) if decision.is_allowed() => {
-                    Ok(decision.with_source(Source::Local))
-                }
-                Some(Ok(decision)) => Err(Rejection::Limited(decision.with_source(Source::Local))),
-                Some(Err(local)) => Err(Rejection::Unavailable(local)),
-                None => Err(Rejection::Unavailable(error)),
-            },
+    }
+
+    /// What the posture makes of a failure of the backend.
+    pub(super) fn fall_back(self, check: &Check<'_>, error: Error) -> Result<Fallback, Rejection> {
+        match error.kind() {
+            ErrorKind::Unsatisfiable => {
+                let (cost, capacity) = (check.cost.into(), check.capacity());
+                return Err(Rejection::Unsatisfiable { cost, capacity });
+            }
+            // What is wrong with the program is not answered by letting calls through.
+            ErrorKind::Configuration | ErrorKind::Unsupported => {
+                return Err(Rejection::Unavailable(self.named(error)));
+            }
+            _ => {}
+        }
+        let error = self.named(error);
+        self.say_failed(&error);
+        match self.resolved.on_error {
+            OnError::Open => Ok(Fallback::Run),
+            OnError::Local => Ok(Fallback::Local),
             // `closed`, and whatever posture may come to be that this does not know.
             _ => Err(Rejection::Unavailable(error)),
         }
@@ -206,11 +226,84 @@ impl<'a> Plan<'a> {
         self.resolved.policy.mode()
     }
 
+    fn say_failed(self, error: &Error) {
+        let Some(entry) = &self.resolved.entry else {
+            return;
+        };
+        if let Some(failures) = entry.failures.due(Instant::now()) {
+            tracing::warn!(
+                backend = entry.name,
+                policy = self.resolved.policy.name(),
+                on_error = self.resolved.on_error.name(),
+                failures,
+                %error,
+                "the backend failed"
+            );
+        }
+    }
+
+    fn say_unusable(self, error: &Error) {
+        if let Some(failures) = self.misuses().due(Instant::now()) {
+            let policy = self.resolved.policy.name();
+            tracing::error!(policy, failures, %error, "the policy cannot be used");
+        }
+    }
+
+    /// A header that is missing is the client's doing; anything else is the program's.
+    fn say_missing(self, wanted: &'static str) {
+        let policy = self.resolved.policy.name();
+        if wanted.starts_with("header:") {
+            tracing::debug!(policy, wanted, "the request has no key");
+        } else if let Some(failures) = self.misuses().due(Instant::now()) {
+            let hint = match wanted {
+                "ip" => "; with axum, `into_make_service_with_connect_info::<SocketAddr>()` does",
+                _ => "",
+            };
+            tracing::error!(
+                policy,
+                wanted,
+                failures,
+                "no argument of the guarded function provides the key{hint}"
+            );
+        }
+    }
+
+    /// Each site says for itself what is wrong with it.
+    fn misuses(self) -> &'a FailureLog {
+        self.resolved
+            .site
+            .map_or(&self.resolved.registry.misuses, |site| &site.misuses)
+    }
+
     fn named(self, error: Error) -> Error {
         match &self.resolved.entry {
             Some(entry) => error.with_backend(entry.name.clone()),
             None => error,
         }
+    }
+}
+
+impl Inner {
+    /// Decides in this process's memory, because the backend failed.
+    fn decide_locally(&self, check: &Check<'_>) -> Result<Decision, Rejection> {
+        let mut decisions = self.decide_all_locally(core::slice::from_ref(check))?;
+        decisions
+            .pop()
+            .ok_or_else(|| Rejection::Unavailable(miscounted(0, 1)))
+    }
+
+    /// Decides several checks as one in this process's memory.
+    pub(super) fn decide_all_locally(
+        &self,
+        checks: &[Check<'_>],
+    ) -> Result<Vec<Decision>, Rejection> {
+        let answers = bridge::poll_now(self.local().decide(checks, Join::All));
+        let decisions = answers.and_then(|answers| answers.into_iter().collect::<Result<_, _>>());
+        let decisions: Vec<Decision> = decisions.map_err(Rejection::Unavailable)?;
+        Ok(decisions
+            .into_iter()
+            .map(|decision| decision.with_source(Source::Local))
+            .collect())
     }
 }
 

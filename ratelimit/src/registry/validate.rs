@@ -1,20 +1,50 @@
 //! Start-up validation: every fault of every site and policy, at once.
 
 use core::fmt;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ratelimit_core::{Error, Limits};
+use ratelimit_core::{Algorithm, Error, Limits, Policy};
 
-use super::{Inner, Resolved};
+use super::{Inner, Override, Resolved};
 use crate::site::{Site, collected};
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct Location {
+    /// The file.
+    pub file: Cow<'static, str>,
+    /// The line, from 1 on.
+    pub line: u32,
+    /// The column, from 1 on.
+    pub column: u32,
+}
+
+impl Location {
+    pub(super) fn of(site: &Site) -> Self {
+        let (line, column) = (site.line, site.column);
+        Self {
+            file: site.file.into(),
+            line,
+            column,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// The file and line of the attribute that is wrong; `None` where it is the builder.
-    pub location: Option<(&'static str, u32)>,
+    /// Where the attribute is that is wrong; `None` where it is the builder.
+    pub location: Option<Location>,
     /// The policy that is wrong, where it is one.
     pub policy: Option<String>,
     /// What is wrong.
@@ -23,8 +53,8 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((file, line)) = self.location {
-            write!(f, "{file}:{line}: ")?;
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
         }
         if let Some(policy) = &self.policy {
             write!(f, "policy `{policy}`: ")?;
@@ -43,14 +73,12 @@ pub struct InstallError {
 
 impl InstallError {
     pub(super) fn already_installed() -> Self {
-        let message = "a registry is already installed; it is installed once, in `main`";
-        Self {
-            faults: vec![Fault {
-                location: None,
-                policy: None,
-                message: message.to_owned(),
-            }],
-        }
+        Self { faults: Vec::new() }
+    }
+
+    /// Whether nothing is wrong but that a registry was installed before.
+    pub fn is_already_installed(&self) -> bool {
+        self.faults.is_empty()
     }
 
     /// The faults, those of the builder first, then by file and line.
@@ -61,6 +89,9 @@ impl InstallError {
 
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_already_installed() {
+            return f.write_str("a registry is already installed; it is installed once, in `main`");
+        }
         let count = self.faults.len();
         let s = if count == 1 { "" } else { "s" };
         write!(f, "{count} fault{s} in the rate limits")?;
@@ -85,10 +116,8 @@ impl core::error::Error for InstallError {}
 pub struct SiteInfo {
     /// The name of its policy.
     pub policy: &'static str,
-    /// The file of the attribute.
-    pub file: &'static str,
-    /// The line of the attribute.
-    pub line: u32,
+    /// Where the attribute is.
+    pub location: Location,
 }
 
 /// The faults so far.
@@ -115,14 +144,15 @@ impl Faults {
 
     fn add_site(&mut self, site: &Site, message: impl Into<String>) {
         self.0.push(Fault {
-            location: Some((site.file, site.line)),
+            location: Some(Location::of(site)),
             policy: Some(site.name.to_owned()),
             message: message.into(),
         });
     }
 
     pub(super) fn into_result(mut self) -> Result<(), InstallError> {
-        self.0.sort_by_key(|fault| fault.location);
+        self.0
+            .sort_by(|one, other| one.location.cmp(&other.location));
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -133,18 +163,27 @@ impl Faults {
 
 /// What is wrong with the policies of the plain API and with the overrides.
 pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
-    for policy in &inner.policies {
-        let resolved = inner.resolve(policy, None, None, false, 0);
-        let default = inner.default_backend.as_deref();
-        let said = default.is_some_and(|name| !inner.backends.contains_key(name));
-        if let Some(error) = &resolved.fault
-            && !(said && resolved.entry.is_none())
+    for (index, policy) in inner.policies.iter().enumerate() {
+        plain_policy(inner, policy, faults);
+        let same = |other: &&Policy| other.name() == policy.name();
+        if let Some(other) = inner.policies[..index].iter().find(same)
+            && other != policy
         {
-            faults.add_policy(policy.name(), about(error));
+            faults.add_policy(policy.name(), "it is given twice, and not in the same way");
+        }
+        for site in collected().filter(|site| site.name == policy.name()) {
+            let dynamic = site.dynamic || site.limits.first() == Some(policy.limits());
+            if site.algorithm != policy.algorithm() || !dynamic {
+                faults.add_site(
+                    site,
+                    "a policy of the plain API has its name, and so its budget, but another \
+                     algorithm or other rates",
+                );
+            }
         }
     }
     let mut known: Vec<_> = collected().map(|site| site.name).collect();
-    known.extend(inner.policies.iter().map(ratelimit_core::Policy::name));
+    known.extend(inner.policies.iter().map(Policy::name));
     known.sort_unstable();
     known.dedup();
     let mut names: Vec<_> = inner.overrides.keys().collect();
@@ -163,14 +202,53 @@ pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
     }
 }
 
+fn plain_policy(inner: &Arc<Inner>, policy: &Policy, faults: &mut Faults) {
+    let resolved = inner.resolve(policy, None, None, false, 0);
+    let change = inner.overrides.get(policy.name());
+    if policy.limits().has_burst() && !policy.algorithm().is_bucket() {
+        let algorithm = policy.algorithm();
+        faults.add_policy(
+            policy.name(),
+            format!("it has a burst, but `{algorithm}` has none"),
+        );
+    }
+    for fault in burst_of(change, policy.algorithm(), false) {
+        faults.add_policy(policy.name(), fault);
+    }
+    let default = inner.default_backend.as_deref();
+    let said = default.is_some_and(|name| !inner.backends.contains_key(name));
+    if let Some(error) = &resolved.fault
+        && !(said && resolved.entry.is_none())
+    {
+        faults.add_policy(policy.name(), about(error));
+    }
+}
+
+/// What is wrong with the burst of an override.
+fn burst_of(change: Option<&Override>, algorithm: Algorithm, dynamic: bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    let Some(change) = change else { return faults };
+    let has_burst =
+        change.burst.is_some() || change.limits.is_some_and(|limits| limits.has_burst());
+    if has_burst && !algorithm.is_bucket() {
+        faults.push(format!(
+            "its override has a burst, but `{algorithm}` has none"
+        ));
+    }
+    if change.burst.is_some() && dynamic && change.limits.is_none() {
+        let fault = "its override has a burst but no limits, and each call brings its own";
+        faults.push(fault.to_owned());
+    }
+    faults
+}
+
 /// What is wrong with the annotated functions.
 pub(super) fn sites(inner: &Arc<Inner>, wanted: impl Fn(&SiteInfo) -> bool, faults: &mut Faults) {
     let mut by_name = BTreeMap::<&str, Vec<&'static Site>>::new();
     for site in collected() {
         let info = SiteInfo {
             policy: site.name,
-            file: site.file,
-            line: site.line,
+            location: Location::of(site),
         };
         if wanted(&info) {
             by_name.entry(site.name).or_default().push(site);
@@ -187,7 +265,7 @@ pub(super) fn sites(inner: &Arc<Inner>, wanted: impl Fn(&SiteInfo) -> bool, faul
     }
 }
 
-fn one_site(inner: &Arc<Inner>, site: &Site, faults: &mut Faults) {
+fn one_site(inner: &Arc<Inner>, site: &'static Site, faults: &mut Faults) {
     if let Some(name) = site.backend
         && !inner.backends.contains_key(name)
     {
@@ -196,28 +274,12 @@ fn one_site(inner: &Arc<Inner>, site: &Site, faults: &mut Faults) {
     }
     let resolved = inner.resolve_site(site, 0);
     let change = inner.overrides.get(site.name);
-    if let Some(change) = change
-        && change.burst.is_some()
-    {
-        if !site.algorithm.is_bucket() {
-            let algorithm = site.algorithm;
-            faults.add_site(
-                site,
-                format!("its override has a burst, but `{algorithm}` has none"),
-            );
-        }
-        if site.dynamic && change.limits.is_none() {
-            faults.add_site(
-                site,
-                "its override has a burst but no limits, and each call brings its own",
-            );
-        }
+    for fault in burst_of(change, site.algorithm, site.dynamic) {
+        faults.add_site(site, fault);
     }
     if let Some(error) = &resolved.fault {
         // An override or a default that names no backend was said already, once for all.
-        let named = change
-            .and_then(super::Override::backend_name)
-            .or(site.backend);
+        let named = change.and_then(Override::backend_name).or(site.backend);
         let said = named.or(inner.default_backend.as_deref());
         if resolved.entry.is_some() || said.is_none_or(|name| inner.backends.contains_key(name)) {
             faults.add_site(site, about(error));
@@ -254,12 +316,12 @@ fn one_set_of_limits(resolved: &Resolved, site: &Site, limits: &Limits, faults: 
 }
 
 fn same_name(first: &Site, other: &Site, faults: &mut Faults) {
-    let (file, line) = (first.file, first.line);
+    let first_at = Location::of(first);
     if !first.named || !other.named {
         faults.add_site(
             other,
             format!(
-                "its name, made from the function's path, is also that of {file}:{line}; give \
+                "its name, made from the function's path, is also that of {first_at}; give \
                  each a name of its own with `name = \"…\"`, or both the same to share one budget"
             ),
         );
@@ -267,8 +329,8 @@ fn same_name(first: &Site, other: &Site, faults: &mut Faults) {
         faults.add_site(
             other,
             format!(
-                "it shares its name, and so its budget, with {file}:{line}, but their rates, \
-                 algorithms, backends, modes or postures differ"
+                "it shares its name, and so its budget, with {first_at}, but their rates, \
+                 algorithms, backends, modes or postures differ, or one of them has no key"
             ),
         );
     }

@@ -23,6 +23,13 @@ pub use source::Source;
 /// that implement this, in order. It is implemented for references, `Box`, `Rc` and `Arc` of what
 /// implements it, and (with their features) for the request types of the `http` crate and of axum.
 ///
+/// | key | what it is |
+/// |---|---|
+/// | `"ip"` | the peer's address: IPv4 as it is, also where it is mapped into IPv6, and the /64 network of an IPv6 address. No proxy is trusted: **behind a load balancer, all clients have its address** |
+/// | `"path"` | of a `Request` or `Parts`, the path that the client asked for, also in a nested axum router; of a `Uri`, what the router left of it; of a `MatchedPath`, the route, such as `/users/{id}` |
+/// | `"method"` | the method, such as `GET` |
+/// | `"header:NAME"` | the value of the first line of that header |
+///
 /// ```
 /// use std::net::SocketAddr;
 /// use ratelimit::{Rejection, RequestContext, ratelimit};

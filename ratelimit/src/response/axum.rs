@@ -7,15 +7,16 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::{FromRejection, IntoFrameworkResponse};
-use crate::Rejection;
+use crate::{Error, ErrorKind, Rejection};
 
 impl Rejection {
     /// The HTTP status that says this: 429 for a limit, 503 for an unavailable backend, 400 for a
-    /// cost that can never fit and for a missing header, 500 for another missing key (the server
-    /// does not provide what the attribute names).
+    /// cost that can never fit and for a missing header, 500 for what is wrong with the program (a
+    /// backend that is not registered, a key that no argument provides).
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(error) if is_permanent(error) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unsatisfiable { .. } => StatusCode::BAD_REQUEST,
             Self::MissingKey { wanted } if wanted.starts_with("header:") => StatusCode::BAD_REQUEST,
@@ -30,16 +31,28 @@ impl Rejection {
                 let seconds = whole_seconds(self.retry_after().unwrap_or_default());
                 format!("rate limit exceeded, try again in {seconds} s\n")
             }
+            Self::Unavailable(error) if is_permanent(error) => INTERNAL.to_owned(),
             Self::Unavailable(_) => "temporarily unavailable\n".to_owned(),
             Self::Unsatisfiable { .. } => {
                 "the request costs more than can be admitted\n".to_owned()
             }
             Self::MissingKey { wanted } => match wanted.strip_prefix("header:") {
                 Some(header) => format!("the header {header} is required\n"),
-                None => "internal error\n".to_owned(),
+                None => INTERNAL.to_owned(),
             },
         }
     }
+}
+
+/// What a client is told of mistakes that are not its own.
+const INTERNAL: &str = "internal error\n";
+
+/// Whether trying again is of no use.
+fn is_permanent(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Configuration | ErrorKind::Unsupported
+    )
 }
 
 /// Seconds, rounded up, so that a client that obeys succeeds.
@@ -58,7 +71,7 @@ impl IntoResponse for Rejection {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let retry_after = match &self {
             Self::Limited(_) => self.retry_after().map(whole_seconds),
-            Self::Unavailable(_) => Some(1),
+            Self::Unavailable(error) if !is_permanent(error) => Some(1),
             _ => None,
         };
         if let Some(seconds) = retry_after {
@@ -75,14 +88,15 @@ impl From<Rejection> for Response {
     }
 }
 
-/// For handlers whose error type is a status.
+/// For handlers whose error type is a status. It cannot say when to try again: return the rejection
+/// itself or a `Response` to keep `Retry-After`.
 impl From<Rejection> for StatusCode {
     fn from(rejection: Rejection) -> Self {
         rejection.status()
     }
 }
 
-/// For handlers whose error type is a status and a text.
+/// For handlers whose error type is a status and a text, which has no `Retry-After` either.
 impl From<Rejection> for (StatusCode, String) {
     fn from(rejection: Rejection) -> Self {
         (rejection.status(), rejection.text())

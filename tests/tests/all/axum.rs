@@ -47,6 +47,11 @@ async fn failing() -> Result<String, Response> {
     Ok("ran".to_owned())
 }
 
+#[aratelimit(name = "axum not there", rate = "2/m", backend = "not there")]
+async fn not_there() -> Result<String, Rejection> {
+    Ok("ran".to_owned())
+}
+
 #[aratelimit(name = "axum no key", key = "ip", rate = "2/m")]
 async fn no_key() -> Response {
     "ran".into_response()
@@ -60,6 +65,7 @@ async fn serve(scope: &testing::Scope) -> SocketAddr {
         .route("/header", get(by_header))
         .route("/cost/{cost}", get(by_cost))
         .route("/failing", get(failing))
+        .route("/not_there", get(not_there))
         .route("/no_key", get(no_key))
         .nest("/a", Router::new().route("/x", get(by_path)))
         .nest("/b", Router::new().route("/x", get(by_path)));
@@ -102,15 +108,15 @@ fn send(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 fn scope() -> (testing::Scope, ManualClock) {
-    let clock = ManualClock::new();
-    let builder = Registry::builder()
-        .backend(
-            "memory",
-            MemoryBackend::builder().clock(clock.clone()).build(),
-        )
-        .backend("failing", Faulty::new(Fault::Fails))
-        .default_backend("memory");
-    (testing::scope_with(builder).unwrap(), clock)
+    let scope = testing::scope_with(|clock| {
+        Registry::builder()
+            .backend("memory", MemoryBackend::builder().clock(clock).build())
+            .backend("failing", Faulty::new(Fault::Fails))
+            .default_backend("memory")
+    });
+    let scope = scope.unwrap();
+    let clock = scope.clock().clone();
+    (scope, clock)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,6 +166,15 @@ async fn statuses_headers_and_bodies() {
             (503, "temporarily unavailable\n")
         );
         assert_eq!(failed.headers["retry-after"], "1");
+        let mistaken = get("/not_there");
+        assert_eq!(
+            (mistaken.status, mistaken.body.as_str()),
+            (500, "internal error\n")
+        );
+        assert!(
+            !mistaken.headers.contains_key("retry-after"),
+            "trying again is of no use"
+        );
         let no_key = get("/no_key");
         assert_eq!(
             (no_key.status, no_key.body.as_str()),

@@ -1,12 +1,12 @@
 //! Backends that misbehave, to see what the framework makes of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ratelimit::{
     Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Error, ErrorKind, Join,
-    MemoryBackend, Pong, Sweep, Swept,
+    JoinScope, MemoryBackend, Pong, Sweep, Swept,
 };
 
 /// What a [`Faulty`] backend does when it is asked.
@@ -36,6 +36,7 @@ pub(crate) struct Faulty {
     fault: Fault,
     inner: Arc<MemoryBackend>,
     asked: Arc<AtomicUsize>,
+    capabilities: Capabilities,
 }
 
 impl Faulty {
@@ -44,6 +45,18 @@ impl Faulty {
             fault,
             inner: Arc::new(MemoryBackend::new()),
             asked: Arc::default(),
+            capabilities: Capabilities::new(AlgorithmSet::ALL)
+                .with_refund(AlgorithmSet::ALL)
+                .with_shared(true),
+        }
+    }
+
+    /// The same, able to make one decision of any keys.
+    pub(crate) fn joining(self) -> Self {
+        let capabilities = self.capabilities.with_join(JoinScope::Any);
+        Self {
+            capabilities,
+            ..self
         }
     }
 
@@ -80,12 +93,7 @@ impl Faulty {
 
 impl Backend for Faulty {
     fn capabilities(&self) -> &Capabilities {
-        static CAPABILITIES: OnceLock<Capabilities> = OnceLock::new();
-        CAPABILITIES.get_or_init(|| {
-            Capabilities::new(AlgorithmSet::ALL)
-                .with_refund(AlgorithmSet::ALL)
-                .with_shared(true)
-        })
+        &self.capabilities
     }
 
     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {

@@ -16,7 +16,7 @@ fn scope(fault: Fault, timeout: Duration) -> testing::Scope {
     let builder = Registry::builder()
         .backend("elsewhere", Faulty::new(fault))
         .blocking_timeout(timeout);
-    testing::scope_with(builder).unwrap()
+    testing::scope_with(|_| builder).unwrap()
 }
 
 const LONG: Duration = Duration::from_secs(20);

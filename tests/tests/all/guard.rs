@@ -228,7 +228,10 @@ fn the_request_is_found_among_the_arguments() {
 
     // A pair is no request, so that nothing is found in it.
     let rejection = by_ip(7, (incoming("192.0.2.1:1", b""), &b)).unwrap_err();
-    assert!(matches!(rejection, Rejection::MissingKey { wanted: "ip" }));
+    assert!(matches!(
+        rejection,
+        Rejection::MissingKey { wanted: "ip", .. }
+    ));
     assert_eq!(
         rejection.to_string(),
         "no rate limit key: no argument of the call provides `ip`"
@@ -245,9 +248,15 @@ fn the_request_is_found_among_the_arguments() {
     assert!(matches!(
         rejection,
         Rejection::MissingKey {
-            wanted: "header:x-api-key"
+            wanted: "header:x-api-key",
+            ..
         }
     ));
+
+    assert_eq!(
+        rejection.to_string(),
+        "no rate limit key: the request has no header `x-api-key`"
+    );
 
     in_turn(&none, Box::new(incoming("192.0.2.2:7", b""))).unwrap();
     in_turn(&a, Box::new(incoming("192.0.2.2:7", b""))).unwrap();

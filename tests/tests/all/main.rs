@@ -4,7 +4,6 @@ mod axum;
 mod backends;
 mod bridge;
 mod concurrency;
-mod expansion;
 mod guard;
 mod plain;
 mod postures;

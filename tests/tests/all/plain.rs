@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use ratelimit::{
-    Algorithm, Ask, Builder, Limits, ManualClock, MemoryBackend, Mode, Override, Policy, Registry,
-    Rejection, Source, rate,
+    Algorithm, Ask, Builder, Limits, ManualClock, MemoryBackend, Mode, OnError, Override, Policy,
+    Registry, Rejection, Source, rate,
 };
+
+use crate::backends::{Fault, Faulty};
 
 static LOGIN: Policy = Policy::new("login", Algorithm::FixedWindow, rate!("3/m"));
 static EXPORT: Policy = Policy::new("export", Algorithm::TokenBucket, rate!("10/h"));
@@ -65,7 +67,8 @@ async fn many_are_independent_and_in_order() {
         answers[1],
         Err(Rejection::Unsatisfiable {
             cost: 11,
-            capacity: 10
+            capacity: 10,
+            ..
         })
     ));
     assert!(matches!(answers[2], Err(Rejection::Limited(_))));
@@ -170,7 +173,7 @@ async fn charges_are_given_back_and_corrected() {
 async fn overrides_hold_for_the_plain_api_too() {
     let (builder, _clock) = builder();
     let registry = builder
-        .override_policy("login", Override::new().limits("1/m".parse().unwrap()))
+        .override_policy("login", Override::new().limits(rate!("1/m")))
         .override_policy("export", Override::new().burst(2))
         .build()
         .unwrap();
@@ -224,5 +227,57 @@ fn policies_are_listed() {
         .find(|policy| policy.name == "by header")
         .unwrap();
     assert_eq!(site.key, Some("header:X-API-Key"));
-    assert!(site.sites[0].0.ends_with("guard.rs") && site.sites[0].1 > 0);
+    assert!(site.sites[0].file.ends_with("guard.rs") && site.sites[0].line > 0);
+}
+
+#[tokio::test]
+async fn a_failing_backend_leaves_all_or_nothing_to_the_postures() {
+    let registry = |on_error| {
+        Registry::builder()
+            .backend("failing", Faulty::new(Fault::Fails).joining())
+            .on_error(on_error)
+            .policy(LOGIN.clone())
+            .build()
+            .unwrap()
+    };
+    let asks = [Ask::new(&LOGIN, "a"), Ask::new(&LOGIN, "b").cost(2)];
+    let closed = registry(OnError::Closed);
+    assert!(matches!(
+        closed.check_all(&asks).await,
+        Err(Rejection::Unavailable(_))
+    ));
+    let open = registry(OnError::Open).check_all(&asks).await.unwrap();
+    assert!(
+        open.iter()
+            .all(|decision| decision.source() == Source::Open)
+    );
+    let local = registry(OnError::Local);
+    let decisions = local.check_all(&asks).await.unwrap();
+    assert!(
+        decisions
+            .iter()
+            .all(|decision| decision.source() == Source::Local)
+    );
+    // `b` has one left only, so that nothing is taken from `a` either.
+    assert!(matches!(
+        local.check_all(&asks).await,
+        Err(Rejection::Limited(_))
+    ));
+    let left = local.ask(&asks[0]).await.unwrap();
+    assert_eq!((left.source(), left.remaining()), (Source::Local, 1));
+    local.refund(&asks[0], &left).await.unwrap();
+    assert_eq!(local.ask(&asks[0]).await.unwrap().remaining(), 1);
+}
+
+#[tokio::test]
+async fn a_shadow_policy_is_not_charged_for_a_call_that_is_refused() {
+    let (builder, _clock) = builder();
+    let registry = builder
+        .override_policy("login", Override::new().mode(Mode::Shadow))
+        .build()
+        .unwrap();
+    let asks = [Ask::new(&LOGIN, "ip"), Ask::new(&EXPORT, "account").cost(6)];
+    registry.check_all(&asks).await.unwrap();
+    registry.check_all(&asks).await.unwrap_err();
+    assert_eq!(registry.peek(&asks[0]).await.unwrap().remaining(), 2);
 }

@@ -42,7 +42,7 @@ fn each_posture_answers_for_a_backend_that_fails() {
     for fault in [Fault::Fails, Fault::Babbles, Fault::Mumbles, Fault::Panics] {
         let backend = Faulty::new(fault);
         let builder = Registry::builder().backend("faulty", backend.clone());
-        let _scope = testing::scope_with(builder).unwrap();
+        let _scope = testing::scope_with(|_| builder).unwrap();
         let rejection = closed().unwrap_err();
         let Rejection::Unavailable(error) = &rejection else {
             panic!("{rejection}")
@@ -64,7 +64,7 @@ fn each_posture_answers_for_a_backend_that_fails() {
 #[tokio::test]
 async fn async_callers_get_the_same_postures() {
     let builder = Registry::builder().backend("faulty", Faulty::new(Fault::Fails));
-    let _scope = testing::scope_with(builder).unwrap();
+    let _scope = testing::scope_with(|_| builder).unwrap();
     assert!(async_local().await.is_ok());
     assert!(async_local().await.is_ok());
     assert!(matches!(async_local().await, Err(Rejection::Limited(_))));
@@ -76,7 +76,7 @@ fn the_registry_and_the_operator_have_their_say() {
         .backend("faulty", Faulty::new(Fault::Fails))
         .on_error(OnError::Open)
         .override_policy("local", Override::new().on_error(OnError::Closed));
-    let _scope = testing::scope_with(builder).unwrap();
+    let _scope = testing::scope_with(|_| builder).unwrap();
     assert_eq!(admitted(unsaid), 5, "the registry's posture");
     assert_eq!(admitted(local), 0, "the override's");
     assert_eq!(admitted(closed), 0, "the attribute's");
@@ -85,7 +85,7 @@ fn the_registry_and_the_operator_have_their_say() {
 #[test]
 fn what_is_wrong_with_the_program_is_never_let_through() {
     let builder = Registry::builder().backend("faulty", Faulty::new(Fault::Misconfigured));
-    let _scope = testing::scope_with(builder).unwrap();
+    let _scope = testing::scope_with(|_| builder).unwrap();
     let rejection = open().unwrap_err();
     assert!(
         matches!(&rejection, Rejection::Unavailable(error) if error.kind() == ErrorKind::Configuration)
@@ -132,7 +132,7 @@ fn shadow_mode_decides_and_runs_all_the_same() {
     assert_eq!(left.remaining(), 0);
 
     let builder = Registry::builder().backend("faulty", Faulty::new(Fault::Fails));
-    let _scope = testing::scope_with(builder).unwrap();
+    let _scope = testing::scope_with(|_| builder).unwrap();
     shadow(1).unwrap();
 }
 
@@ -145,7 +145,7 @@ fn mode_off_asks_nobody() {
 
     let backend = Faulty::new(Fault::Fails);
     let builder = Registry::builder().backend("faulty", backend.clone());
-    let _scope = testing::scope_with(builder).unwrap();
+    let _scope = testing::scope_with(|_| builder).unwrap();
     assert_eq!(admitted(off), 5);
     assert_eq!(backend.asked(), 0);
 }

@@ -161,11 +161,8 @@ fn every_fault_is_reported_with_its_place() {
 #[test]
 fn a_cost_that_an_override_makes_too_large_is_a_fault() {
     let builder = memory()
-        .override_policy("costly", Override::new().limits(rate!("7/h").into()))
-        .override_policy(
-            "overridden",
-            Override::new().limits(rate!("3/m").into()).burst(10),
-        );
+        .override_policy("costly", Override::new().limits(rate!("7/h")))
+        .override_policy("overridden", Override::new().limits(rate!("3/m")).burst(10));
     let found = faults(builder, &["costly", "overridden"]);
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].contains("its cost of 8 can never fit 7/h: at most 7 at once"));
@@ -331,6 +328,69 @@ fn what_a_backend_cannot_do_is_a_fault() {
     let builder = Registry::builder()
         .backend("small", Small::new())
         .on_error(OnError::Open);
-    let _scope = ratelimit::testing::scope_with(builder).unwrap();
+    let _scope = ratelimit::testing::scope_with(|_| builder).unwrap();
     assert_eq!((windowed(), too_fine()), (None, None));
+}
+
+#[test]
+fn policies_of_the_plain_api_are_checked_like_sites() {
+    let window = |limits: &str| {
+        Policy::named(
+            "plain window".into(),
+            Algorithm::FixedWindow,
+            limits.parse().unwrap(),
+        )
+    };
+    let burst = window("3/h").limits().with_bursts(&[9]).unwrap();
+    let error = memory()
+        .policy(window("3/h").with_limits(burst))
+        .policy(window("4/h"))
+        .policy(Policy::new("agreed", Algorithm::Gcra, rate!("7/h")))
+        .policy(Policy::new(
+            "windowed",
+            Algorithm::FixedWindow,
+            rate!("10/m"),
+        ))
+        .override_policy("plain window", Override::new().burst(5))
+        .build()
+        .unwrap_err();
+    let faults: Vec<_> = error.faults().iter().map(ToString::to_string).collect();
+    for (part, count) in [
+        (
+            "policy `plain window`: it has a burst, but `fixed_window` has none",
+            1,
+        ),
+        (
+            "policy `plain window`: its override has a burst, but `fixed_window` has none",
+            2,
+        ),
+        (
+            "policy `plain window`: it is given twice, and not in the same way",
+            1,
+        ),
+        ("policy `agreed`: a policy of the plain API has its name", 2),
+        ("windowed", 0),
+    ] {
+        let found = faults.iter().filter(|fault| fault.contains(part)).count();
+        assert_eq!(found, count, "{part}: {faults:#?}");
+    }
+    assert!(!error.is_already_installed());
+}
+
+#[test]
+fn sites_of_one_name_agree_on_having_a_key() {
+    #[ratelimit(name = "half keyed", rate = "10/m", key = user)]
+    fn keyed(user: u32) -> Option<u32> {
+        Some(user)
+    }
+
+    #[ratelimit(name = "half keyed", rate = "10/m")]
+    fn unkeyed() -> Option<()> {
+        Some(())
+    }
+
+    let _ = (keyed(1), unkeyed());
+    let found = faults(memory(), &["half keyed"]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("or one of them has no key"), "{found:#?}");
 }

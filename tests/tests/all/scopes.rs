@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ratelimit::{MemoryBackend, Override, Registry, Rejection, aratelimit, ratelimit, testing};
+use ratelimit::{
+    MemoryBackend, Override, Registry, Rejection, aratelimit, rate, ratelimit, testing,
+};
 
 #[ratelimit(name = "scoped", rate = "1/h", backend = "wherever")]
 fn guarded() -> Result<(), Rejection> {
@@ -79,17 +81,17 @@ async fn a_wrapped_future_sees_its_scope_and_leaves_none_behind() {
 
 #[test]
 fn a_scope_may_have_backends_and_overrides() {
-    let scope = testing::scope_with(
+    let scope = testing::scope_with(|_| {
         Registry::builder()
             .backend("wherever", MemoryBackend::new())
-            .override_policy("scoped", Override::new().limits("3/h".parse().unwrap())),
-    )
+            .override_policy("scoped", Override::new().limits(rate!("3/h")))
+    })
     .unwrap();
     assert_eq!((0..9).filter(|_| guarded().is_ok()).count(), 3);
     assert_eq!(
         scope.registry().backends().collect::<Vec<_>>(),
         ["wherever"]
     );
-    let wrong = testing::scope_with(Registry::builder().default_backend("nowhere"));
+    let wrong = testing::scope_with(|_| Registry::builder().default_backend("nowhere"));
     assert!(wrong.is_err());
 }

@@ -24,13 +24,18 @@ pub(super) const NASTY: [&str; 9] = [
     "7/3ms",
 ];
 
-/// So many cases, the same in every run.
+/// So many cases, the same in every run, unless `PROPTEST_RNG_SEED` says otherwise.
 pub(super) fn cases(count: u32) -> Config {
+    let config = Config::default();
+    let rng_seed = match config.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(0x5eed),
+        given @ RngSeed::Fixed(_) => given,
+    };
     Config {
         cases: count,
         failure_persistence: None,
-        rng_seed: RngSeed::Fixed(0x5eed),
-        ..Config::default()
+        rng_seed,
+        ..config
     }
 }
 

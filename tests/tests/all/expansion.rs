@@ -1,1 +1,0 @@
-//! What the attributes are turned into.
