@@ -166,6 +166,8 @@ impl State {
 pub struct KeyState {
     algorithm: Algorithm,
     states: SmallVec<[State; 1]>,
+    /// The period of each state's rate, by which it is found when the limits change.
+    periods: SmallVec<[u64; 1]>,
 }
 
 impl KeyState {
@@ -174,6 +176,7 @@ impl KeyState {
         Self {
             algorithm,
             states: SmallVec::new(),
+            periods: SmallVec::new(),
         }
     }
 
@@ -198,7 +201,7 @@ impl KeyState {
     /// What [`decide`](Self::decide) would answer, with what is left as it stands: nothing is
     /// charged.
     pub fn peek(&self, check: &Check<'_>, now: Timestamp) -> Decision {
-        if self.states.len() == check.limits.as_slice().len() {
+        if self.fits(check.limits) {
             return self.weigh(check, now, false).0;
         }
         let mut fitted = self.clone();
@@ -254,7 +257,7 @@ impl KeyState {
             let latest = rates.map(|(state, limit)| state.fresh_at(limit.terms()));
             Timestamp::from_nanos(latest.max().unwrap_or(0))
         };
-        if self.states.is_empty() || self.states.len() == limits.as_slice().len() {
+        if self.states.is_empty() || self.fits(limits) {
             return fresh_at(&self.states);
         }
         let mut fitted = self.clone();
@@ -262,35 +265,37 @@ impl KeyState {
         fresh_at(&fitted.states)
     }
 
-    /// Makes one state for each rate, so that no change of the limits is a fresh budget.
-    ///
-    /// Where the number of rates changed, it is not known which of them are the same. They stand in
-    /// the order of their periods, so each one starts from the most used of those that it may have
-    /// been, and a rate longer than all of them from the longest.
+    /// Whether there is a state for each rate.
+    fn fits(&self, limits: &Limits) -> bool {
+        let periods = limits.as_slice().iter().map(|limit| limit.terms().period);
+        self.periods.iter().copied().eq(periods)
+    }
+
+    /// Makes one state for each rate, so that no change of the limits is a fresh budget: a rate goes
+    /// on with the state of its period, and one of a period that is new with the most used of all.
     fn fit(&mut self, limits: &Limits) {
-        let (had, count) = (self.states.len(), limits.as_slice().len());
-        if had == count {
+        if self.fits(limits) {
             return;
         }
-        if had == 0 {
-            self.states.resize(count, State::fresh(self.algorithm));
-            return;
-        }
-        let apart = had.abs_diff(count);
-        let may_have_been = |place: usize| {
-            if had < count {
-                place.saturating_sub(apart)..=place.min(had - 1)
-            } else {
-                place..=place + apart
-            }
-        };
-        let fitted = (0..count).map(|place| {
-            let candidates = self.states[may_have_been(place)].iter().cloned();
-            candidates
+        let most_used = |period: Option<u64>| {
+            let states = self.periods.iter().zip(&self.states);
+            let states = states.filter(|(of, _)| period.is_none_or(|period| **of == period));
+            states
+                .map(|(_, state)| state)
+                .cloned()
                 .reduce(State::most_used)
-                .unwrap_or_else(|| State::fresh(self.algorithm))
+        };
+        let periods: SmallVec<[u64; 1]> = limits
+            .as_slice()
+            .iter()
+            .map(|limit| limit.terms().period)
+            .collect();
+        let fitted = periods.iter().map(|period| {
+            let state = most_used(Some(*period)).or_else(|| most_used(None));
+            state.unwrap_or_else(|| State::fresh(self.algorithm))
         });
         self.states = fitted.collect();
+        self.periods = periods;
     }
 
     /// Decides, and says what every rate wants stored. There is one state for each rate.

@@ -10,8 +10,9 @@
 //!   further ahead than its policy could ever put it.
 //! - [`Verdict::retry_after`] is exact: the same call, alone, succeeds at that instant and fails
 //!   one tick before.
-//! - A clock that steps back moves the history back with it, as if no time had passed: it never
-//!   grants, and never makes a call wait longer than its policy ever could.
+//! - A clock that steps back never grants, and never makes a call wait longer than its policy ever
+//!   could: a window takes its history along, as if no time had passed, and a bucket owes so much
+//!   more, at most until it is empty.
 //! - A limit that is changed on a live key is no fresh budget: a bucket keeps its debt in time, at
 //!   most to empty; windows carry their counts.
 

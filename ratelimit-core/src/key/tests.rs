@@ -243,6 +243,10 @@ fn the_bytes_are_what_shared_stores_hold() {
     assert_eq!(bytes(&("a", 1)), b"(\x02t\x01ai\x01\x01");
     assert_eq!(bytes(&["a", ""]), b"[\x02t\x01at\x00");
     assert_eq!(bytes(&KeyRef::from_bytes(b"xy")), b"b\x02xy");
+    // A length of more than seven bits goes on in the next byte.
+    assert!(bytes(&"x".repeat(127)).starts_with(b"t\x7fx"));
+    assert!(bytes(&"x".repeat(128)).starts_with(b"t\x80\x01x"));
+    assert!(bytes(&"x".repeat(65_536)).starts_with(b"t\x80\x80\x04x"));
     let mut variant = KeyBuf::new();
     variant.variant("Free", 1);
     1.encode(&mut variant);

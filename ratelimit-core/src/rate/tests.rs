@@ -83,7 +83,7 @@ fn marked(marked: &str) -> (String, usize, usize) {
 
 #[test]
 fn every_refused_form_is_refused_where_it_is_wrong() {
-    let forms: [(&str, RateFaultKind); 73] = [
+    let forms: [(&str, RateFaultKind); 74] = [
         ("«»", Empty),
         ("   «»", Empty),
         ("\t«»", Empty),
@@ -113,6 +113,8 @@ fn every_refused_form_is_refused_where_it_is_wrong() {
         ("«4294967296»/s", LimitTooLarge),
         ("«4_294_967_296»/h", LimitTooLarge),
         ("«18446744073709551616»/s", LimitTooLarge),
+        // 2⁶⁵ + 10 is no ten.
+        ("«36893488147419103242»/s", LimitTooLarge),
         (
             "«99999999999999999999999999999999999999999»/s",
             LimitTooLarge,

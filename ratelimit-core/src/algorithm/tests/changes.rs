@@ -166,6 +166,29 @@ proptest! {
     }
 
     #[test]
+    fn what_is_promised_holds_under_the_limits_that_are_new(
+        algorithm in algorithm(),
+        before in some_limits(),
+        after in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+        part in 1..=4_u32,
+    ) {
+        let mut subject = Subject::of(algorithm, &before);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        subject.policy = subject.policy.clone().with_limits(after);
+        let cost = (subject.capacity() / part).max(1);
+        let answer = subject.at(now, cost);
+        let retry = nanos(answer.retry_after());
+        prop_assert!(retry <= subject.longest_wait());
+        if !answer.is_allowed() {
+            prop_assert!(!subject.clone().at(now + retry - 1, cost).is_allowed());
+            prop_assert!(subject.clone().at(now + retry, cost).is_allowed());
+        }
+    }
+
+    #[test]
     fn a_state_of_other_limits_is_forgotten_only_when_it_is_fresh_under_these(
         algorithm in algorithm(),
         before in some_limits(),
@@ -191,4 +214,25 @@ fn a_looser_rate_of_a_longer_period_hides_no_debt() {
     bucket.at(NOON, 5);
     bucket.change("5/s");
     assert_eq!(bucket.remaining(NOON), 0);
+}
+
+#[test]
+fn a_rate_goes_on_with_the_state_of_its_period() {
+    for algorithm in Algorithm::ALL {
+        let mut subject = Subject::new(algorithm, "5/s, 100/h");
+        let mut now = NOON;
+        for _ in 0..20 {
+            assert!(subject.at(now, 5).is_allowed(), "{algorithm}");
+            now += 2 * SECOND;
+        }
+        let used = |subject: &Subject| subject.peek(now, 0).quotas().map(|q| q.remaining).min();
+        let before = used(&subject);
+        // The hour's rate is not the first of two any more, but the second.
+        subject.change("100/h, 1000/d");
+        assert_eq!(used(&subject), before, "{algorithm}");
+        subject.change("100/h");
+        assert_eq!(used(&subject), before, "{algorithm}");
+        subject.change("1000/d, 100/h, 5/s");
+        assert!(used(&subject) <= before, "{algorithm}");
+    }
 }

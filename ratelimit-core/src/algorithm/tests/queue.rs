@@ -8,6 +8,7 @@ use super::random::{Call, NASTY, one_limit, some_limits, start};
 use super::{Algorithm, NOON, SECOND, Subject, Timestamp, nanos};
 use crate::cases::cases;
 use crate::decision::{Decision, Outcome};
+use crate::limits::Limits;
 
 impl Subject {
     fn queue(&mut self, now: u64, cost: u32, max_delay: u64) -> Decision {
@@ -48,6 +49,17 @@ fn a_call_of_several_units_leaves_when_those_before_it_have_leaked() {
         Duration::from_millis(700)
     );
     assert_eq!(queue.queue(NOON, 1, SECOND).outcome(), Outcome::Denied);
+}
+
+#[test]
+fn of_several_rates_the_longest_delay_counts() {
+    // After one unit the first rate wants a second, and the second rate six tenths of one.
+    let limits: Limits = "1/s, 100/m".parse().unwrap();
+    let limits = limits.with_bursts(&[5, 100]).unwrap();
+    let mut queue = Subject::of(Algorithm::LeakyBucket, &limits);
+    let delays = [(); 3].map(|()| queue.queue(NOON, 1, 5 * SECOND).delay().as_secs());
+    assert_eq!(delays, [0, 1, 2]);
+    assert_eq!(queue.queue(NOON, 1, 2 * SECOND).retry_after().as_secs(), 1);
 }
 
 #[test]
