@@ -4,9 +4,9 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ratelimit_core::{Error, Limits};
+use ratelimit_core::{Algorithm, Error, Limits};
 
-use super::{Inner, Resolved};
+use super::{Inner, Override, Resolved};
 use crate::site::{Site, collected};
 
 /// One thing that is wrong.
@@ -133,7 +133,19 @@ impl Faults {
 
 /// What is wrong with the policies of the plain API and with the overrides.
 pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
-    for policy in &inner.policies {
+    for (index, policy) in inner.policies.iter().enumerate() {
+        let mut earlier = inner.policies[..index].iter();
+        if let Some(namesake) = earlier.find(|other| other.name() == policy.name()) {
+            if namesake != policy {
+                let message = "two policies have this name, and so share their budget, but differ";
+                faults.add_policy(policy.name(), message);
+            }
+            continue;
+        }
+        let burst = inner.overrides.get(policy.name());
+        if burst.is_some_and(Override::has_burst) && !policy.algorithm().is_bucket() {
+            faults.add_policy(policy.name(), unusable_burst(policy.algorithm()));
+        }
         let resolved = inner.resolve(policy, None, None, false, 0);
         let default = inner.default_backend.as_deref();
         let said = default.is_some_and(|name| !inner.backends.contains_key(name));
@@ -188,23 +200,20 @@ pub(super) fn sites(inner: &Arc<Inner>, wanted: impl Fn(&SiteInfo) -> bool, faul
 }
 
 fn one_site(inner: &Arc<Inner>, site: &Site, faults: &mut Faults) {
-    if let Some(name) = site.backend
+    let change = inner.overrides.get(site.name);
+    let redirected = change.and_then(Override::backend_name).is_some();
+    if let Some(name) = site.backend.filter(|_| !redirected)
         && !inner.backends.contains_key(name)
     {
         faults.add_site(site, unknown("backend", name, inner.backends.keys()));
         return;
     }
     let resolved = inner.resolve_site(site, 0);
-    let change = inner.overrides.get(site.name);
     if let Some(change) = change
-        && change.burst.is_some()
+        && change.has_burst()
     {
         if !site.algorithm.is_bucket() {
-            let algorithm = site.algorithm;
-            faults.add_site(
-                site,
-                format!("its override has a burst, but `{algorithm}` has none"),
-            );
+            faults.add_site(site, unusable_burst(site.algorithm));
         }
         if site.dynamic && change.limits.is_none() {
             faults.add_site(
@@ -215,9 +224,7 @@ fn one_site(inner: &Arc<Inner>, site: &Site, faults: &mut Faults) {
     }
     if let Some(error) = &resolved.fault {
         // An override or a default that names no backend was said already, once for all.
-        let named = change
-            .and_then(super::Override::backend_name)
-            .or(site.backend);
+        let named = change.and_then(Override::backend_name).or(site.backend);
         let said = named.or(inner.default_backend.as_deref());
         if resolved.entry.is_some() || said.is_none_or(|name| inner.backends.contains_key(name)) {
             faults.add_site(site, about(error));
@@ -272,6 +279,10 @@ fn same_name(first: &Site, other: &Site, faults: &mut Faults) {
             ),
         );
     }
+}
+
+fn unusable_burst(algorithm: Algorithm) -> String {
+    format!("its override has a burst, but `{algorithm}` has none")
 }
 
 fn about(error: &Error) -> String {
