@@ -4,6 +4,7 @@
 //! runtime, if it has one, is never touched: a caller that blocks one of its workers could wait for
 //! itself.
 
+use core::cell::Cell;
 use core::future::{Future, pending};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
@@ -15,6 +16,11 @@ use tokio::runtime::{Builder, Handle};
 
 /// The runtime of the background thread, or why there is none.
 static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
+
+thread_local! {
+    /// Whether this is the background thread.
+    static HERE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The value of a future that is ready when it is first polled.
 pub(crate) fn poll_now<T>(future: impl Future<Output = T>) -> Result<T, Error> {
@@ -32,6 +38,13 @@ pub(crate) fn run<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> BoxFuture<'static, T> + Send + 'static,
 ) -> Result<T, Error> {
+    if HERE.try_with(Cell::get).unwrap_or(false) {
+        // It would wait for itself, and everybody else with it.
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "a backend that blocking callers use may not be such a caller itself",
+        ));
+    }
     let runtime = RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)?;
     let (sender, receiver) = mpsc::sync_channel(1);
     // The future is made over there, too: it may look for a runtime when it is made.
@@ -65,7 +78,10 @@ fn start() -> Result<Handle, Error> {
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name("ratelimit-bridge".to_owned())
-        .spawn(move || runtime.block_on(pending::<()>()))
+        .spawn(move || {
+            HERE.set(true);
+            runtime.block_on(pending::<()>());
+        })
         .map_err(failed)?;
     Ok(handle)
 }
@@ -95,6 +111,14 @@ mod tests {
             run(Duration::from_secs(10), || Box::pin(async { 7 })).unwrap(),
             7
         );
+    }
+
+    #[test]
+    fn a_backend_that_is_a_blocking_caller_itself_is_told_so_at_once() {
+        let inner = run(Duration::MAX, || {
+            Box::pin(async { run(Duration::MAX, || Box::pin(async { 7 })) })
+        });
+        assert_eq!(inner.unwrap().unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[tokio::test]

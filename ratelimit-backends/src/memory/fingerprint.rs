@@ -66,6 +66,11 @@ mod tests {
         assert_eq!(one, of("ab", Algorithm::TokenBucket, b"c"));
         assert_ne!(one, of("a", Algorithm::TokenBucket, b"bc"));
         assert_ne!(one, of("ab", Algorithm::Gcra, b"c"));
+        // What stands between a name and a key may be in either.
+        assert_ne!(
+            of("a", Algorithm::TokenBucket, b"\0\x01b"),
+            of("a\0\x01", Algorithm::TokenBucket, b"b")
+        );
         assert_ne!(
             of("ab", Algorithm::Gcra, b""),
             seeds.policy(&Policy::new("ab", Algorithm::Gcra, rate))

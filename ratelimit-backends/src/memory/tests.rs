@@ -154,6 +154,7 @@ fn a_refunded_key_makes_room_like_any_fresh_one() {
         2,
         "a is fresh, and not in the overflow"
     );
+    assert_eq!(backend.engine.overflowing(), 0, "b has the room of a");
 }
 
 #[test]
@@ -460,12 +461,19 @@ fn a_key_is_kept_as_long_as_the_longest_of_its_limits_remembers() {
     let (key, other) = (KeyBuf::of("k"), KeyBuf::of("other"));
     let check = Check::new(&policy, policy.limits(), key.as_ref());
     let briefly = Check::new(&policy, &short, key.as_ref());
-    let charged = backend.decide_now(&check.with_cost(3)).unwrap().unwrap();
+    backend.decide_now(&briefly).unwrap().unwrap();
+    let charged = backend.decide_now(&check.with_cost(2)).unwrap().unwrap();
     let denied = || {
         clock.advance(Duration::from_secs(2));
         now(backend.sweep(Sweep::new())).unwrap();
         !admit(&backend, &policy, "k")
     };
+    // A denial under other limits does not let go of it.
+    let refused = backend
+        .decide_now(&briefly.with_cost(100))
+        .unwrap()
+        .unwrap();
+    assert!(!refused.is_allowed());
     assert!(denied());
     // A batch that is undone leaves nothing behind, also of its limits.
     let full = Check::new(&policy, policy.limits(), other.as_ref()).with_cost(3);
@@ -540,10 +548,21 @@ fn keys_of_a_time_to_come_are_not_in_the_way_for_longer_than_they_ever_would_be(
             assert!(admit(&backend, &policy, key), "{algorithm}");
         }
         clock.step_back(YEARS);
-        assert!(!admit(&backend, &policy, "d"), "{algorithm}");
         assert!(!admit(&backend, &policy, "a"), "{algorithm}");
+        assert!(!admit(&backend, &policy, "d"), "{algorithm}");
         clock.advance(3 * MINUTE);
         for key in ["e", "f"] {
+            assert!(admit(&backend, &policy, key), "{algorithm}");
+        }
+        // The same when only keys that were kept already saw that time.
+        clock.advance(YEARS);
+        for key in ["e", "f"] {
+            assert!(admit(&backend, &policy, key), "{algorithm}");
+        }
+        clock.step_back(YEARS);
+        admit(&backend, &policy, "d");
+        clock.advance(3 * MINUTE);
+        for key in ["g", "h"] {
             assert!(admit(&backend, &policy, key), "{algorithm}");
         }
     }
@@ -574,23 +593,22 @@ fn a_clock_that_steps_back_does_not_leave_the_overflow_in_use() {
     assert!(admit(&backend, &policy, "new"));
 }
 
-/// Keys that fill a backend of two shards, whose keys are in turn in the one and the other.
-fn full_backend_of_two_shards(clock: impl ratelimit_core::Clock) -> MemoryBackend {
-    let backend = MemoryBackend::builder()
-        .clock(clock)
-        .max_keys(8_192)
-        .build();
-    let filler = Policy::named(
-        "filler".into(),
-        Algorithm::FixedWindow,
-        "1/366d".parse().unwrap(),
-    );
+/// A backend in which no key finds room.
+fn full_backend(builder: super::MemoryBuilder) -> MemoryBackend {
+    let backend = builder.build();
+    let limits = "1/366d".parse().unwrap();
+    let filler = Policy::named("filler".into(), Algorithm::FixedWindow, limits);
     let mut key = 0;
-    while backend.keys() < 8_192 {
+    while backend.keys() < backend.max_keys() {
         admit(&backend, &filler, &key.to_string());
         key += 1;
     }
     backend
+}
+
+/// A backend of two shards in which no key finds room.
+fn full_backend_of_two_shards(clock: impl ratelimit_core::Clock) -> MemoryBackend {
+    full_backend(MemoryBackend::builder().clock(clock).max_keys(8_192))
 }
 
 #[test]
@@ -729,4 +747,83 @@ fn what_writes_the_log_may_be_limited_itself() {
     done.recv_timeout(Duration::from_secs(20))
         .expect("no lock is held while the log is written");
     assert!(denied.load(Ordering::SeqCst) > 1);
+}
+
+#[test]
+fn every_key_of_the_bound_can_be_used() {
+    let backend = full_backend(MemoryBackend::builder().max_keys(8_193));
+    assert_eq!(backend.keys(), 8_193);
+}
+
+#[test]
+fn what_charges_nothing_is_not_kept_and_what_is_charged_later_is() {
+    let (backend, _clock) = backend(2);
+    let policy = policy(Algorithm::FixedWindow, "3/d");
+    let key = KeyBuf::of("k");
+    let check = Check::new(&policy, policy.limits(), key.as_ref());
+    let nothing = backend.decide_now(&check.with_cost(0)).unwrap().unwrap();
+    let adjust = |by| {
+        let adjust = Adjust::new(check, nothing.charge().clone(), by);
+        now(backend.adjust(&[adjust])).remove(0).unwrap()
+    };
+    assert_eq!(adjust(0).remaining(), 3);
+    assert_eq!(backend.keys(), 0);
+    assert_eq!(adjust(2).remaining(), 1);
+    assert_eq!(backend.keys(), 1);
+}
+
+#[test]
+fn an_undone_batch_keeps_no_key_longer() {
+    let (backend, clock) = backend(10);
+    let policy = policy(Algorithm::FixedWindow, "3/m");
+    let day: Limits = "3/d".parse().unwrap();
+    let (key, full) = (KeyBuf::of("k"), KeyBuf::of("full"));
+    assert!(admit(&backend, &policy, "k"));
+    let full = Check::new(&policy, policy.limits(), full.as_ref()).with_cost(3);
+    backend.decide_now(&full).unwrap().unwrap();
+    let checks = [Check::new(&policy, &day, key.as_ref()), full];
+    now(backend.decide(&checks, Join::All));
+    clock.advance(MINUTE);
+    let swept = now(backend.sweep(Sweep::new())).unwrap();
+    assert_eq!((swept.removed, swept.kept), (2, 0));
+}
+
+#[test]
+fn a_key_that_was_charged_again_is_kept_longer() {
+    let (backend, clock) = backend(1);
+    let policy = policy(Algorithm::TokenBucket, "2/m");
+    assert!(admit(&backend, &policy, "k"));
+    clock.advance(MINUTE / 3);
+    assert!(admit(&backend, &policy, "k"));
+    clock.advance(MINUTE / 3);
+    let swept = now(backend.sweep(Sweep::new())).unwrap();
+    assert_eq!((swept.removed, swept.kept), (0, 1));
+    assert_eq!(remaining(&backend, &policy, "k"), 1);
+    clock.advance(MINUTE / 3);
+    let swept = now(backend.sweep(Sweep::new())).unwrap();
+    assert_eq!((swept.removed, swept.kept), (1, 0));
+}
+
+#[test]
+fn an_overflow_bucket_is_in_use_until_it_is_fresh_whatever_others_are() {
+    let (backend, clock) = backend(1);
+    let of = |index: u32| {
+        let limits = if index == 5 { "1/d" } else { "1/m" };
+        let name = format!("policy {index}");
+        Policy::named(name.into(), Algorithm::Gcra, limits.parse().unwrap())
+    };
+    assert!(admit(
+        &backend,
+        &policy(Algorithm::Gcra, "1/m"),
+        "fills the backend"
+    ));
+    for index in 0..10 {
+        assert!(admit(&backend, &of(index), "k"));
+    }
+    clock.advance(2 * MINUTE);
+    assert!(!admit(&backend, &of(5), "k"));
+    assert_eq!(backend.engine.overflowing(), 1);
+    clock.advance(Duration::from_hours(24));
+    assert!(admit(&backend, &of(5), "k"));
+    assert_eq!(backend.engine.overflowing(), 0);
 }

@@ -7,7 +7,7 @@ use ratelimit_core::{
     Answers, BoxFuture, Decision, Error, ErrorKind, Join, JoinScope, Mode, OwnedCheck, Source,
 };
 
-use super::plan::{Fallback, Plan, decide_owned, miscounted};
+use super::plan::{Fallback, Plan, decide_owned, miscounted, unasked_delay};
 use super::{Ask, Entry, Inner, Registry, Resolved, unlimited};
 use crate::Rejection;
 
@@ -44,7 +44,13 @@ impl Group {
     /// The answers, one for each check whatever the backend does.
     fn complete(&self, answers: Result<Answers, Error>) -> Answers {
         let error = match answers {
-            Ok(answers) if answers.len() == self.checks.len() => return answers,
+            Ok(answers) if answers.len() == self.checks.len() => {
+                let checks = self.checks.iter().map(OwnedCheck::as_check);
+                let answers = checks.zip(answers);
+                return answers
+                    .map(|(check, answer)| unasked_delay(&check, answer))
+                    .collect();
+            }
             Ok(answers) => miscounted(answers.len(), self.checks.len()),
             Err(error) => error,
         };
@@ -135,12 +141,20 @@ impl<'a> Batch<'a> {
             let decisions = answers.into_iter().flatten().collect();
             return put(verdicts, group.places.iter().copied(), decisions);
         }
-        // Where the answer is a denial, it is because of the others; their postures decide.
-        let (mut places, mut checks) = (Vec::new(), Vec::new());
+        // A denial without a wait is because of the others; their postures decide.
+        let (mut places, mut checks, mut denials) = (Vec::new(), Vec::new(), Vec::new());
         for ((place, check), answer) in group.places.iter().zip(&group.checks).zip(answers) {
             let check = check.as_check();
             let fallback = match answer {
                 Err(error) => self.plan(*place).fall_back(&check, error)?,
+                Ok(decision) if decision.is_allowed() => {
+                    verdicts[*place] = Some(Ok(decision));
+                    continue;
+                }
+                Ok(decision) if !decision.retry_after().is_zero() => {
+                    denials.push(decision);
+                    continue;
+                }
                 Ok(_) => Fallback::Run,
             };
             match fallback {
@@ -153,6 +167,7 @@ impl<'a> Batch<'a> {
                 }
             }
         }
+        put(verdicts, [], denials)?;
         put(verdicts, places, self.registry.decide_all_locally(&checks)?)
     }
 }

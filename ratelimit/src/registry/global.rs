@@ -56,12 +56,18 @@ fn innermost_scope() -> Option<Registry> {
 
 fn global() -> &'static Registry {
     INSTALLED.get().unwrap_or_else(|| {
-        IMPLICIT.get_or_init(|| {
+        let mut made = false;
+        let registry = IMPLICIT.get_or_init(|| {
+            made = true;
+            super::Builder::new().implicit(MemoryBackend::new())
+        });
+        if made {
+            // Not before it is there: what writes the log may be limited itself.
             tracing::warn!(
                 "no rate limit registry is installed: an in-process memory backend decides"
             );
-            super::Builder::new().implicit(MemoryBackend::new())
-        })
+        }
+        registry
     })
 }
 

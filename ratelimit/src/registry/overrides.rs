@@ -80,6 +80,11 @@ impl Override {
         self.backend.as_deref()
     }
 
+    /// Whether it gives a burst, by itself or with its limits.
+    pub(super) fn has_burst(&self) -> bool {
+        self.burst.is_some() || self.limits.is_some_and(|limits| limits.has_burst())
+    }
+
     /// The limits that it makes of those that are there, if it changes them.
     pub(super) fn limits_of(&self, limits: &Limits) -> Option<Result<Limits, BurstFault>> {
         let changed = self.limits.as_ref().unwrap_or(limits);

@@ -167,7 +167,7 @@ impl<'a> Plan<'a> {
         check: &Check<'_>,
         answer: Result<Decision, Error>,
     ) -> Result<Decision, Rejection> {
-        let decision = match answer {
+        let decision = match unasked_delay(check, answer) {
             Ok(decision) => decision,
             Err(error) => match self.fall_back(check, error)? {
                 Fallback::Run => return Ok(Decision::unlimited(Source::Open)),
@@ -323,6 +323,19 @@ pub(super) fn single(mut answers: Answers) -> Result<Decision, Error> {
         (1, Some(answer)) => answer,
         (count, _) => Err(miscounted(count, 1)),
     }
+}
+
+/// The answer, or an error where the call would have to wait, and nobody would make it.
+pub(super) fn unasked_delay(
+    check: &Check<'_>,
+    answer: Result<Decision, Error>,
+) -> Result<Decision, Error> {
+    let delay = answer.as_ref().map(Decision::delay).unwrap_or_default();
+    if delay <= check.max_delay {
+        return answer;
+    }
+    let message = format!("the backend makes a call wait for {delay:?} that may not be made to");
+    Err(Error::new(ErrorKind::Protocol, message))
 }
 
 /// The error of a backend that does not give one answer for each question.

@@ -164,13 +164,17 @@ impl Faults {
 /// What is wrong with the policies of the plain API and with the overrides.
 pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
     for (index, policy) in inner.policies.iter().enumerate() {
-        plain_policy(inner, policy, faults);
-        let same = |other: &&Policy| other.name() == policy.name();
-        if let Some(other) = inner.policies[..index].iter().find(same)
-            && other != policy
-        {
-            faults.add_policy(policy.name(), "it is given twice, and not in the same way");
+        let mut earlier = inner.policies[..index].iter();
+        if let Some(namesake) = earlier.find(|other| other.name() == policy.name()) {
+            if namesake != policy {
+                faults.add_policy(
+                    policy.name(),
+                    "two policies have this name, and so share their budget, but differ",
+                );
+            }
+            continue;
         }
+        plain_policy(inner, policy, faults);
         for site in collected().filter(|site| site.name == policy.name()) {
             let dynamic = site.dynamic || site.limits.first() == Some(policy.limits());
             if site.algorithm != policy.algorithm() || !dynamic {
@@ -228,9 +232,7 @@ fn plain_policy(inner: &Arc<Inner>, policy: &Policy, faults: &mut Faults) {
 fn burst_of(change: Option<&Override>, algorithm: Algorithm, dynamic: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let Some(change) = change else { return faults };
-    let has_burst =
-        change.burst.is_some() || change.limits.is_some_and(|limits| limits.has_burst());
-    if has_burst && !algorithm.is_bucket() {
+    if change.has_burst() && !algorithm.is_bucket() {
         faults.push(format!(
             "its override has a burst, but `{algorithm}` has none"
         ));
@@ -266,14 +268,15 @@ pub(super) fn sites(inner: &Arc<Inner>, wanted: impl Fn(&SiteInfo) -> bool, faul
 }
 
 fn one_site(inner: &Arc<Inner>, site: &'static Site, faults: &mut Faults) {
-    if let Some(name) = site.backend
+    let change = inner.overrides.get(site.name);
+    let redirected = change.and_then(Override::backend_name).is_some();
+    if let Some(name) = site.backend.filter(|_| !redirected)
         && !inner.backends.contains_key(name)
     {
         faults.add_site(site, unknown("backend", name, inner.backends.keys()));
         return;
     }
     let resolved = inner.resolve_site(site, 0);
-    let change = inner.overrides.get(site.name);
     for fault in burst_of(change, site.algorithm, site.dynamic) {
         faults.add_site(site, fault);
     }

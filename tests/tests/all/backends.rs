@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ratelimit::{
-    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Error, ErrorKind, Join,
-    JoinScope, MemoryBackend, Pong, Sweep, Swept,
+    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error,
+    ErrorKind, Join, JoinScope, MemoryBackend, Outcome, Pong, Sweep, Swept,
 };
 
 /// What a [`Faulty`] backend does when it is asked.
@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Misconfigured,
     /// Never answers.
     Hangs,
+    /// Fails to decide the last of several questions.
+    FailsInPart,
     /// Gives two answers to each question.
     Babbles,
     /// Gives no answer.
@@ -79,6 +81,12 @@ impl Faulty {
             }
             Fault::Fails => fail(ErrorKind::Connection),
             Fault::Misconfigured => fail(ErrorKind::Configuration),
+            Fault::FailsInPart => {
+                let mut answers = answers.await;
+                answers.pop();
+                answers.extend(fail(ErrorKind::Connection));
+                answers
+            }
             Fault::Hangs => std::future::pending().await,
             Fault::Babbles => {
                 let mut answers = answers.await;
@@ -122,5 +130,48 @@ impl Backend for Faulty {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.inner.close()
+    }
+}
+
+/// A backend that makes every call wait, asked or not.
+pub(crate) struct Delaying(pub(crate) MemoryBackend);
+
+impl Backend for Delaying {
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+
+    fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
+        Box::pin(async move {
+            let late = |decision: Decision| {
+                decision.with_outcome(Outcome::AllowedAfter(Duration::from_mins(1)))
+            };
+            let answers = self.0.decide(checks, join).await;
+            answers.into_iter().map(|answer| answer.map(late)).collect()
+        })
+    }
+
+    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
+        self.0.peek(checks)
+    }
+
+    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
+        self.0.adjust(adjusts)
+    }
+
+    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
+        self.0.reset(checks)
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
+        self.0.ping()
+    }
+
+    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
+        self.0.sweep(sweep)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
     }
 }

@@ -7,7 +7,7 @@ use ratelimit::{
     Registry, Rejection, Source, rate,
 };
 
-use crate::backends::{Fault, Faulty};
+use crate::backends::{Delaying, Fault, Faulty};
 
 static LOGIN: Policy = Policy::new("login", Algorithm::FixedWindow, rate!("3/m"));
 static EXPORT: Policy = Policy::new("export", Algorithm::TokenBucket, rate!("10/h"));
@@ -280,4 +280,47 @@ async fn a_shadow_policy_is_not_charged_for_a_call_that_is_refused() {
     registry.check_all(&asks).await.unwrap();
     registry.check_all(&asks).await.unwrap_err();
     assert_eq!(registry.peek(&asks[0]).await.unwrap().remaining(), 2);
+}
+
+#[tokio::test]
+async fn a_failure_does_not_hide_the_denial_of_another_question() {
+    let registry = Registry::builder()
+        .backend("failing", Faulty::new(Fault::FailsInPart).joining())
+        .on_error(OnError::Open)
+        .build()
+        .unwrap();
+    let full = Ask::new(&LOGIN, "full").cost(3);
+    let other = Ask::new(&LOGIN, "other");
+    let used = registry.check_all(&[full.clone(), other.clone()]).await;
+    let used = used.unwrap();
+    assert_eq!((used[0].source(), used[0].remaining()), (Source::Store, 0));
+    assert_eq!(used[1].source(), Source::Open);
+    let denied = registry.check_all(&[full.cost(1), other]).await;
+    assert!(matches!(denied, Err(Rejection::Limited(_))), "{denied:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_makes_wait_does_not_run_early() {
+    let delaying = || Registry::builder().backend("delaying", Delaying(MemoryBackend::new()));
+    let registry = delaying().build().unwrap();
+    let ask = Ask::new(&EXPORT, "a");
+    let rejection = registry.ask(&ask).await.unwrap_err();
+    assert_eq!(
+        rejection.to_string(),
+        "rate limiter unavailable: backend `delaying`: protocol: the backend makes a call wait for \
+         60s that may not be made to"
+    );
+    assert!(registry.ask_blocking(&ask).is_err());
+    assert!(registry.check_many(std::slice::from_ref(&ask)).await[0].is_err());
+    assert!(
+        registry
+            .check_all(std::slice::from_ref(&ask))
+            .await
+            .is_err()
+    );
+    let open = delaying().on_error(OnError::Open).build().unwrap();
+    assert_eq!(
+        open.check_all(&[ask]).await.unwrap()[0].source(),
+        Source::Open
+    );
 }

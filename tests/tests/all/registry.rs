@@ -195,6 +195,37 @@ fn overrides_that_do_not_fit_are_faults() {
 }
 
 #[test]
+fn an_override_may_name_another_backend_than_one_that_is_not_there() {
+    let builder = memory().override_policy("unknown backend", Override::new().backend("memory"));
+    assert_eq!(faults(builder, &["unknown backend"]), [""; 0]);
+}
+
+#[test]
+fn policies_of_the_plain_api_are_checked_like_sites() {
+    let policy = Policy::new("window", Algorithm::FixedWindow, rate!("10/m"));
+    let burst: ratelimit::Limits = "5/m".parse().unwrap();
+    let error = memory()
+        .policy(policy.clone())
+        .policy(policy.clone())
+        .policy(policy.with_mode(Mode::Shadow))
+        .override_policy(
+            "window",
+            Override::new().limits(burst.with_bursts(&[9]).unwrap()),
+        )
+        .build()
+        .unwrap_err();
+    let found: Vec<_> = error.faults().iter().map(ToString::to_string).collect();
+    for message in [
+        "policy `window`: two policies have this name, and so share their budget, but differ",
+        "policy `window`: its override has a burst, but `fixed_window` has none",
+    ] {
+        let said = found.iter().filter(|fault| *fault == message).count();
+        assert_eq!(said, 1, "{message}: {found:#?}");
+    }
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+#[test]
 fn the_builder_itself_is_checked() {
     let error = memory()
         .backend("memory", MemoryBackend::new())
@@ -333,7 +364,7 @@ fn what_a_backend_cannot_do_is_a_fault() {
 }
 
 #[test]
-fn policies_of_the_plain_api_are_checked_like_sites() {
+fn policies_of_the_plain_api_agree_with_sites() {
     let window = |limits: &str| {
         Policy::named(
             "plain window".into(),
@@ -362,10 +393,10 @@ fn policies_of_the_plain_api_are_checked_like_sites() {
         ),
         (
             "policy `plain window`: its override has a burst, but `fixed_window` has none",
-            2,
+            1,
         ),
         (
-            "policy `plain window`: it is given twice, and not in the same way",
+            "policy `plain window`: two policies have this name, and so share their budget, but differ",
             1,
         ),
         ("policy `agreed`: a policy of the plain API has its name", 2),
