@@ -9,7 +9,8 @@ use ratelimit_backends::memory::MemoryBackend;
 use ratelimit_core::{Backend, OnError, Policy};
 
 use super::failures::FailureLog;
-use super::validate::{self, Faults, SiteInfo};
+use super::faults::{Faults, unknown};
+use super::validate::{self, SiteInfo};
 use super::{Entry, Inner, InstallError, Override, Registry, global};
 
 /// Which sites are validated.
@@ -165,7 +166,7 @@ impl Builder {
         let default_backend = match self.default_backend {
             Some(name) => {
                 if !backends.contains_key(&name) {
-                    let unknown = validate::unknown("default backend", &name, backends.keys());
+                    let unknown = unknown("default backend", &name, backends.keys());
                     faults.add(unknown);
                 }
                 Some(name)

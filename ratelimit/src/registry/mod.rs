@@ -2,7 +2,7 @@
 //!
 //! - `builder`: how one is made.
 //! - `overrides`: what the operator changes.
-//! - `validate`: every fault of every site, at once.
+//! - `validate`: every fault of every site, at once; `faults`: how they are said.
 //! - `plan`: how one question is asked and answered, whoever asks.
 //! - `ask`: the plain API; `batch`: several of its questions at once.
 //! - `global`: which registry a guarded function uses.
@@ -11,6 +11,7 @@ mod ask;
 mod batch;
 mod builder;
 pub(crate) mod failures;
+mod faults;
 pub(crate) mod global;
 mod overrides;
 mod plan;
@@ -32,9 +33,10 @@ use failures::FailureLog;
 
 pub use ask::Ask;
 pub use builder::Builder;
+pub use faults::{Fault, InstallError, Location};
 pub use overrides::Override;
 pub(crate) use plan::{Keyed, Question, Resolved};
-pub use validate::{Fault, InstallError, Location, SiteInfo};
+pub use validate::SiteInfo;
 
 /// The named backends of a process, its default backend, and the overrides of its policies.
 ///
@@ -188,7 +190,7 @@ impl Inner {
         let name = if self.any_name { None } else { name };
         let found = match name.or(self.default_backend.as_deref()) {
             Some(name) => self.backends.get(name).ok_or_else(|| {
-                let registered = validate::list(self.backends.keys());
+                let registered = faults::list(self.backends.keys());
                 format!("no backend `{name}` is registered; registered: {registered}")
             }),
             None => Err("several backends are registered, and none is the default".to_owned()),
