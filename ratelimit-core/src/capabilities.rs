@@ -43,7 +43,7 @@ pub enum ClockKind {
 pub struct Capabilities {
     /// What it decides atomically.
     pub algorithms: AlgorithmSet,
-    /// For which algorithms it honours [`Check::max_delay`].
+    /// For which algorithms it honours [`Check::max_delay`](crate::Check::max_delay).
     pub delay: AlgorithmSet,
     /// For which algorithms it can adjust a charge.
     pub refund: AlgorithmSet,

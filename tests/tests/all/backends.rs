@@ -20,6 +20,10 @@ pub(crate) enum Fault {
     Fails,
     /// Says that the store is full of something else.
     Misconfigured,
+    /// Says that it cannot do what it said it could.
+    Incapable,
+    /// Says that the call can never fit.
+    Unsatisfied,
     /// Never answers.
     Hangs,
     /// Fails to decide the last of several questions.
@@ -81,6 +85,8 @@ impl Faulty {
             }
             Fault::Fails => fail(ErrorKind::Connection),
             Fault::Misconfigured => fail(ErrorKind::Configuration),
+            Fault::Incapable => fail(ErrorKind::Unsupported),
+            Fault::Unsatisfied => fail(ErrorKind::Unsatisfiable),
             Fault::FailsInPart => {
                 let mut answers = answers.await;
                 answers.pop();

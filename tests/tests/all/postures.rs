@@ -149,3 +149,31 @@ fn mode_off_asks_nobody() {
     assert_eq!(admitted(off), 5);
     assert_eq!(backend.asked(), 0);
 }
+
+#[test]
+fn what_can_never_be_decided_is_never_let_through() {
+    #[ratelimit(name = "dear", rate = "2/h", cost = cost, on_error = "open")]
+    fn dear(cost: u32) -> Result<(), Rejection> {
+        let _ = cost;
+        Ok(())
+    }
+
+    let with = |fault| {
+        let builder = Registry::builder().backend("faulty", Faulty::new(fault));
+        testing::scope_with(|_| builder).unwrap()
+    };
+    let _scope = with(Fault::Incapable);
+    assert!(matches!(open(), Err(Rejection::Unavailable(_))));
+    let _scope = with(Fault::Unsatisfied);
+    assert!(matches!(open(), Err(Rejection::Unsatisfiable { .. })));
+    let _scope = with(Fault::Fails);
+    assert!(dear(2).is_ok());
+    assert!(matches!(
+        dear(3),
+        Err(Rejection::Unsatisfiable {
+            cost: 3,
+            capacity: 2,
+            ..
+        })
+    ));
+}

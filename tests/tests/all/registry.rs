@@ -23,10 +23,10 @@ mod faulty {
 
     #[ratelimit(
         name = "long log in an arm",
-        rate = if big { "20000/h" } else { "10/h" },
+        rate = if small { "10/h" } else { "20000/h" },
         algorithm = "sliding_window",
     )]
-    pub(super) fn long_log_in_an_arm(big: bool) -> Result<(), Rejection> {
+    pub(super) fn long_log_in_an_arm(small: bool) -> Result<(), Rejection> {
         Ok(())
     }
 
@@ -424,4 +424,20 @@ fn sites_of_one_name_agree_on_having_a_key() {
     let found = faults(memory(), &["half keyed"]);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains("or one of them has no key"), "{found:#?}");
+}
+
+#[test]
+fn what_a_backend_cannot_do_is_an_error_for_limits_that_a_call_brings() {
+    let registry = Registry::builder()
+        .backend("small", Small::new())
+        .on_error(OnError::Open)
+        .build()
+        .unwrap();
+    let policy = Policy::new("brings its own", Algorithm::TokenBucket, rate!("1/s"));
+    let ask = ratelimit::Ask::new(&policy, "k").limits(rate!("2000/s"));
+    let message = registry.ask_blocking(&ask).unwrap_err().to_string();
+    assert!(
+        message.contains("its clock has a resolution of 1ms"),
+        "{message}"
+    );
 }

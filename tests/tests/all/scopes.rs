@@ -95,3 +95,12 @@ fn a_scope_may_have_backends_and_overrides() {
     let wrong = testing::scope_with(|_| Registry::builder().default_backend("nowhere"));
     assert!(wrong.is_err());
 }
+
+#[test]
+fn a_scope_that_is_entered_again_gives_way_to_the_one_before() {
+    let outer = testing::scope();
+    let _inner = testing::scope();
+    assert!(outer.handle().run(guarded).is_ok());
+    assert!(outer.handle().run(guarded).is_err());
+    assert!(guarded().is_ok() && guarded().is_err());
+}
