@@ -49,24 +49,24 @@ impl State {
     }
 
     /// The instant from which the state equals a fresh key's.
-    pub fn fresh_at(&self, terms: &Terms) -> u64 {
+    pub fn fresh_at(&self, period: u64) -> u64 {
         if self.count == 0 {
             0
         } else {
-            window_end(terms, self.latest)
+            window_end(period, self.latest)
         }
     }
 }
 
-fn window_end(terms: &Terms, at: u64) -> u64 {
-    (at - at % terms.period).saturating_add(terms.period)
+fn window_end(period: u64, at: u64) -> u64 {
+    (at - at % period).saturating_add(period)
 }
 
 /// Decides `cost` units at `now`. A cost of zero asks and charges nothing.
 pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
     let (current, ahead) = state.at(terms, now);
     let room = terms.limit.saturating_sub(current.count);
-    let until_next = window_end(terms, now) - now;
+    let until_next = window_end(terms.period, now) - now;
     if cost == 0 || cost <= room {
         let count = current.count + cost;
         let (state, write) = match (cost, ahead) {

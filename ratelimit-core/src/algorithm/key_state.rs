@@ -126,17 +126,17 @@ impl State {
             (Self::Leaky(one), Self::Leaky(other)) => Self::Leaky(one.most_used(other)),
             (Self::Fixed(one), Self::Fixed(other)) => Self::Fixed(one.most_used(other)),
             (Self::Counter(one), Self::Counter(other)) => Self::Counter(one.most_used(other)),
-            // The log of a longer period holds all that those of shorter ones do.
-            (_, longer) => longer,
+            (Self::Log(one), Self::Log(other)) if one.len() > other.len() => Self::Log(one),
+            (_, other) => other,
         }
     }
 
-    fn fresh_at(&self, terms: &Terms) -> u64 {
+    fn fresh_at(&self, period: u64) -> u64 {
         match self {
             Self::Bucket(state) | Self::Leaky(state) => state.fresh_at(),
-            Self::Fixed(state) => state.fresh_at(terms),
-            Self::Counter(state) => state.fresh_at(terms),
-            Self::Log(log) => log.fresh_at(terms),
+            Self::Fixed(state) => state.fresh_at(period),
+            Self::Counter(state) => state.fresh_at(period),
+            Self::Log(log) => log.fresh_at(period),
         }
     }
 }
@@ -165,9 +165,19 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyState {
     algorithm: Algorithm,
-    states: SmallVec<[State; 1]>,
-    /// The period of each state's rate, by which it is found when the limits change.
-    periods: SmallVec<[u64; 1]>,
+    /// The states of the rates that the last limits had, in their order; behind them, those of rates
+    /// that other limits had.
+    rates: SmallVec<[Kept; 1]>,
+}
+
+/// How many states are kept of rates that the last limits did not have.
+const MAX_OTHERS: usize = 4;
+
+/// The state of a rate, and the period by which it is found when the limits change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    period: u64,
+    state: State,
 }
 
 impl KeyState {
@@ -175,15 +185,15 @@ impl KeyState {
     pub fn fresh(algorithm: Algorithm) -> Self {
         Self {
             algorithm,
-            states: SmallVec::new(),
-            periods: SmallVec::new(),
+            rates: SmallVec::new(),
         }
     }
 
     /// Decides the check and charges it if every rate admits it.
     pub fn decide(&mut self, check: &Check<'_>, now: Timestamp) -> Decision {
         self.fit(check.limits);
-        if let ([state], [limit]) = (&mut self.states[..], check.limits.as_slice()) {
+        if let ([Kept { state, .. }, ..], [limit]) = (&mut self.rates[..], check.limits.as_slice())
+        {
             // Most policies have one rate, which needs none of the bookkeeping of several.
             let asked = state.ask(limit.terms(), check, now);
             let asked_once = core::slice::from_ref(&asked);
@@ -192,8 +202,8 @@ impl KeyState {
             return decision;
         }
         let (decision, asked) = self.weigh(check, now, true);
-        for (state, asked) in self.states.iter_mut().zip(asked) {
-            state.store(asked);
+        for (kept, asked) in self.rates.iter_mut().zip(asked) {
+            kept.state.store(asked);
         }
         decision
     }
@@ -221,7 +231,9 @@ impl KeyState {
         if adjust.by < 0 {
             let units = by.min(charge.cost);
             for (rate, limit) in check.limits.as_slice().iter().enumerate() {
-                self.states[rate].refund(limit.terms(), now.as_nanos(), charge, rate, units);
+                self.rates[rate]
+                    .state
+                    .refund(limit.terms(), now.as_nanos(), charge, rate, units);
             }
             charged.cost -= units;
             for (to, limit) in charged.charged_to.iter_mut().zip(check.limits.as_slice()) {
@@ -252,50 +264,50 @@ impl KeyState {
 
     /// The instant from which this state equals a fresh key's, so that it may be forgotten.
     pub fn fresh_at(&self, limits: &Limits) -> Timestamp {
-        let fresh_at = |states: &[State]| {
-            let rates = states.iter().zip(limits.as_slice());
-            let latest = rates.map(|(state, limit)| state.fresh_at(limit.terms()));
+        let fresh_at = |rates: &[Kept]| {
+            let latest = rates.iter().map(|kept| kept.state.fresh_at(kept.period));
             Timestamp::from_nanos(latest.max().unwrap_or(0))
         };
-        if self.states.is_empty() || self.fits(limits) {
-            return fresh_at(&self.states);
+        if self.rates.is_empty() || self.fits(limits) {
+            return fresh_at(&self.rates);
         }
         let mut fitted = self.clone();
         fitted.fit(limits);
-        fresh_at(&fitted.states)
+        fresh_at(&fitted.rates)
     }
 
-    /// Whether there is a state for each rate.
+    /// Whether the first states are those of these rates.
     fn fits(&self, limits: &Limits) -> bool {
-        let periods = limits.as_slice().iter().map(|limit| limit.terms().period);
-        self.periods.iter().copied().eq(periods)
+        let limits = limits.as_slice();
+        let mut rates = limits.iter().zip(&self.rates);
+        self.rates.len() >= limits.len()
+            && rates.all(|(limit, kept)| limit.terms().period == kept.period)
     }
 
-    /// Makes one state for each rate, so that no change of the limits is a fresh budget: a rate goes
-    /// on with the state of its period, and one of a period that is new with the most used of all.
+    /// Puts the states of these rates first, so that no change of the limits is a fresh budget, and
+    /// calls that bring different limits do not undo each other's: a rate goes on with the state of
+    /// its period, and one of a period that is new starts from the most used of all.
     fn fit(&mut self, limits: &Limits) {
         if self.fits(limits) {
             return;
         }
-        let most_used = |period: Option<u64>| {
-            let states = self.periods.iter().zip(&self.states);
-            let states = states.filter(|(of, _)| period.is_none_or(|period| **of == period));
-            states
-                .map(|(_, state)| state)
-                .cloned()
-                .reduce(State::most_used)
-        };
-        let periods: SmallVec<[u64; 1]> = limits
-            .as_slice()
-            .iter()
-            .map(|limit| limit.terms().period)
-            .collect();
-        let fitted = periods.iter().map(|period| {
-            let state = most_used(Some(*period)).or_else(|| most_used(None));
-            state.unwrap_or_else(|| State::fresh(self.algorithm))
-        });
-        self.states = fitted.collect();
-        self.periods = periods;
+        let states = self.rates.iter().map(|kept| kept.state.clone());
+        let most_used = states.reduce(State::most_used);
+        let most_used = most_used.unwrap_or_else(|| State::fresh(self.algorithm));
+        let mut fitted = SmallVec::with_capacity(limits.as_slice().len());
+        for limit in limits.as_slice() {
+            let period = limit.terms().period;
+            let known = self.rates.iter().position(|kept| kept.period == period);
+            fitted.push(match known {
+                Some(place) => self.rates.remove(place),
+                None => Kept {
+                    period,
+                    state: most_used.clone(),
+                },
+            });
+        }
+        fitted.extend(self.rates.drain(..).take(MAX_OTHERS));
+        self.rates = fitted;
     }
 
     /// Decides, and says what every rate wants stored. There is one state for each rate.
@@ -306,7 +318,7 @@ impl KeyState {
         charge: bool,
     ) -> (Decision, SmallVec<[Asked; MAX_LIMITS]>) {
         let limits = check.limits.as_slice().iter().map(Limit::terms);
-        let rates = limits.zip(&self.states);
+        let rates = limits.zip(self.rates.iter().map(|kept| &kept.state));
         let mut asked: SmallVec<[Asked; MAX_LIMITS]> = SmallVec::new();
         for (terms, state) in rates.clone() {
             asked.push(state.ask(terms, check, now));

@@ -14,7 +14,9 @@
 //!   could: a window takes its history along, as if no time had passed, and a bucket owes so much
 //!   more, at most until it is empty.
 //! - A limit that is changed on a live key is no fresh budget: a bucket keeps its debt in time, at
-//!   most to empty; windows carry their counts.
+//!   most to empty; windows carry their counts. Where calls of one key bring limits of different
+//!   periods, each period has a state of its own, which starts from the most used of those there
+//!   are; four periods are remembered beside those of the last call.
 
 pub mod bucket;
 pub mod fixed_window;

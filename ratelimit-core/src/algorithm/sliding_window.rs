@@ -39,6 +39,11 @@ pub struct LogStep {
 }
 
 impl Log {
+    /// How many entries there are, those included that no longer count.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The entries, oldest first, those included that no longer count.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
         self.entries.iter().copied()
@@ -150,9 +155,9 @@ impl Log {
     }
 
     /// The instant from which the log equals a fresh key's.
-    pub fn fresh_at(&self, terms: &Terms) -> u64 {
+    pub fn fresh_at(&self, period: u64) -> u64 {
         self.entries
             .back()
-            .map_or(0, |entry| entry.at.saturating_add(terms.period))
+            .map_or(0, |entry| entry.at.saturating_add(period))
     }
 }

@@ -75,12 +75,12 @@ impl State {
     }
 
     /// The instant from which the state equals a fresh key's.
-    pub fn fresh_at(&self, terms: &Terms) -> u64 {
-        let start = self.latest - self.latest % terms.period;
+    pub fn fresh_at(&self, period: u64) -> u64 {
+        let start = self.latest - self.latest % period;
         if self.current > 0 {
-            start.saturating_add(terms.period.saturating_mul(2))
+            start.saturating_add(period.saturating_mul(2))
         } else if self.previous > 0 {
-            start.saturating_add(terms.period)
+            start.saturating_add(period)
         } else {
             0
         }

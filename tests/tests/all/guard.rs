@@ -316,3 +316,25 @@ fn limits_with_several_rates_may_be_evaluated() {
     let limits = "2/s, 100/h".parse().unwrap();
     assert_eq!((0..5).filter(|_| guarded(&limits).is_some()).count(), 2);
 }
+
+#[test]
+fn plans_of_different_periods_on_one_key_do_not_undo_each_other() {
+    #[ratelimit(
+        name = "mixed plans",
+        key = address,
+        rate = if pro { "5/s" } else { "2/h" },
+        algorithm = "fixed_window",
+    )]
+    fn guarded(address: &str, pro: bool) -> Option<()> {
+        Some(())
+    }
+
+    let scope = testing::scope();
+    let mut admitted = 0;
+    for _ in 0..20 {
+        admitted += usize::from(guarded("one address", false).is_some());
+        scope.clock().advance(Duration::from_secs(1));
+        guarded("one address", true);
+    }
+    assert_eq!(admitted, 2);
+}
