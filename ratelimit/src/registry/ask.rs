@@ -316,6 +316,11 @@ impl Registry {
             _ => {}
         }
         let (entry, check) = self.for_upkeep(ask)?;
+        let algorithm = ask.policy.algorithm();
+        if !entry.backend.capabilities().refund.contains(algorithm) {
+            let message = format!("it cannot correct what a `{algorithm}` has charged");
+            return Err(entry.named(Error::new(ErrorKind::Unsupported, message)));
+        }
         Ok(Err((entry, check, decision.charge().clone())))
     }
 }

@@ -174,6 +174,9 @@ impl Builder {
             None if backends.len() == 1 => backends.keys().next().cloned(),
             None => None,
         };
+        if self.blocking_timeout.is_zero() {
+            faults.add("a blocking timeout of zero answers nobody; it must be longer");
+        }
         let mut overrides = HashMap::new();
         for (policy, change) in self.overrides {
             if overrides.insert(policy.clone(), change).is_some() {

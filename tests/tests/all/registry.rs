@@ -231,6 +231,7 @@ fn the_builder_itself_is_checked() {
         .backend("memory", MemoryBackend::new())
         .backend("", MemoryBackend::new())
         .default_backend("redis")
+        .blocking_timeout(std::time::Duration::ZERO)
         .override_policy("shared", Override::new().mode(Mode::Off))
         .override_policy("shared", Override::new().mode(Mode::Shadow))
         .policy(Policy::new(
@@ -242,7 +243,7 @@ fn the_builder_itself_is_checked() {
         .unwrap_err();
     let message = error.to_string();
     assert!(
-        message.starts_with("4 faults in the rate limits\n"),
+        message.starts_with("5 faults in the rate limits\n"),
         "{message}"
     );
     for part in [
@@ -250,6 +251,7 @@ fn the_builder_itself_is_checked() {
         "a backend is registered under an empty name",
         "unknown default backend `redis`; there are: memory",
         "policy `shared` is overridden twice",
+        "a blocking timeout of zero answers nobody",
     ] {
         assert!(message.contains(part), "{message}");
     }
@@ -439,5 +441,21 @@ fn what_a_backend_cannot_do_is_an_error_for_limits_that_a_call_brings() {
     assert!(
         message.contains("its clock has a resolution of 1ms"),
         "{message}"
+    );
+}
+
+#[test]
+fn a_backend_that_cannot_correct_charges_says_so() {
+    let registry = Registry::builder()
+        .backend("small", Small::new())
+        .build()
+        .unwrap();
+    let policy = Policy::new("uncorrected", Algorithm::TokenBucket, rate!("5/s"));
+    let ask = ratelimit::Ask::new(&policy, "k");
+    let decision = registry.ask_blocking(&ask).unwrap();
+    let error = registry.refund_blocking(&ask, &decision).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "backend `small`: unsupported: it cannot correct what a `token_bucket` has charged"
     );
 }
