@@ -1,8 +1,8 @@
 //! A server with several policies:
 //!
 //! ```text
-//! cargo run -p ratelimit-examples --bin axum_api            # on 127.0.0.1:3000
-//! cargo run -p ratelimit-examples --bin axum_api 127.0.0.1:0  # on any free port
+//! cargo run -p ratelimit-examples --features axum --bin axum_api               # on 127.0.0.1:3000
+//! cargo run -p ratelimit-examples --features axum --bin axum_api 127.0.0.1:0   # on any free port
 //! curl -i 127.0.0.1:3000/login -d account=ada
 //! ```
 
