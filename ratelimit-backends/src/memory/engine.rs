@@ -113,6 +113,12 @@ impl Engine {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// Which shard a check's key lives in.
+    #[cfg(test)]
+    pub(super) fn shard_of(&self, check: &Check<'_>) -> usize {
+        self.key(check).shard(self.shards.len())
+    }
+
     /// How many items the queues of expiring keys hold.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {

@@ -213,6 +213,53 @@ fn a_caller_that_is_overtaken_takes_the_overflow_to_no_earlier_time() {
 }
 
 #[test]
+fn a_new_key_that_is_overtaken_starts_at_the_time_of_the_overflow() {
+    let clock = Arc::new(Interrupted {
+        clock: ManualClock::new(),
+        meanwhile: Mutex::new(None),
+    });
+    let backend = Arc::new(full_backend_of_two_shards(Arc::clone(&clock)));
+    let policy = policy(Algorithm::FixedWindow, "3/m");
+    let shard_of = |key: &str| {
+        let key = KeyBuf::of(key);
+        let check = Check::new(&policy, policy.limits(), key.as_ref());
+        backend.engine.shard_of(&check)
+    };
+    clock.clock.advance(Duration::from_secs(59));
+    assert!(admit(&backend, &policy, "k"), "through the overflow");
+
+    // A place in its shard becomes free, and none in the other one.
+    let limits = "1/366d".parse().unwrap();
+    let filler = Policy::named("filler".into(), Algorithm::FixedWindow, limits);
+    let freed = (0..)
+        .map(|key: u32| KeyBuf::of(&key.to_string()))
+        .find(|key| {
+            let check = Check::new(&filler, filler.limits(), key.as_ref());
+            backend.engine.shard_of(&check) == shard_of("k")
+        });
+    let freed = freed.unwrap();
+    let check = Check::new(&filler, filler.limits(), freed.as_ref());
+    now(backend.reset(&[check])).unwrap();
+    let other = (0..).map(|key: u32| format!("other {key}"));
+    let other = other
+        .into_iter()
+        .find(|key| shard_of(key) != shard_of("k"))
+        .unwrap();
+
+    // After the shard's time was read, the next minute begins, and the overflow is used in it.
+    let meanwhile = {
+        let (backend, policy, clock) = (Arc::clone(&backend), policy.clone(), clock.clock.clone());
+        move || {
+            clock.advance(Duration::from_secs(1));
+            assert!(admit(&backend, &policy, &other));
+        }
+    };
+    *clock.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
+    let admitted = (0..9).filter(|_| admit(&backend, &policy, "k")).count();
+    assert_eq!(admitted, 2, "of three, one is the overflow's");
+}
+
+#[test]
 fn what_writes_the_log_may_be_limited_itself() {
     let (backend, _clock) = backend(1);
     let (backend, denied) = (Arc::new(backend), Arc::new(AtomicUsize::new(0)));
