@@ -231,7 +231,7 @@ fn a_new_key_that_is_overtaken_starts_at_the_time_of_the_overflow() {
     // A place in its shard becomes free, and none in the other one.
     let limits = "1/366d".parse().unwrap();
     let filler = Policy::named("filler".into(), Algorithm::FixedWindow, limits);
-    let freed = (0..)
+    let freed = (0..10_000)
         .map(|key: u32| KeyBuf::of(&key.to_string()))
         .find(|key| {
             let check = Check::new(&filler, filler.limits(), key.as_ref());
@@ -240,7 +240,7 @@ fn a_new_key_that_is_overtaken_starts_at_the_time_of_the_overflow() {
     let freed = freed.unwrap();
     let check = Check::new(&filler, filler.limits(), freed.as_ref());
     now(backend.reset(&[check])).unwrap();
-    let other = (0..).map(|key: u32| format!("other {key}"));
+    let other = (0..10_000).map(|key: u32| format!("other {key}"));
     let other = other
         .into_iter()
         .find(|key| shard_of(key) != shard_of("k"))
