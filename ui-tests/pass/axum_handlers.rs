@@ -1,5 +1,6 @@
 //! Axum handlers: where the request is found, and what they return.
 #![deny(warnings)]
+#![forbid(unsafe_code, unused)]
 
 use std::net::SocketAddr;
 

@@ -31,7 +31,7 @@ use engine::Engine;
 ///
 /// At most [`max_keys`](MemoryBuilder::max_keys) keys are kept (default
 /// [one million](Self::DEFAULT_MAX_KEYS)), whatever clients send: a key is kept as a seeded 128-bit
-/// fingerprint, so its length does not matter. It takes about 140 bytes, 250 under a
+/// fingerprint, so its length does not matter. It takes about 160 bytes, 260 under a
 /// `sliding_window`, and up to twice that while a table grows. A `sliding_window` keeps 16 to 32
 /// bytes more for each call that it admitted within its period, at most
 /// [`max_log`](MemoryBuilder::max_log) of them a key: the calls that a server can take bound it, not

@@ -95,6 +95,12 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
     } else {
         total.minus(terms.fill, terms.q).ceil()
     };
+    denied(state, terms, now, retry_after)
+}
+
+/// A denial: it writes nothing, unless the state lies further ahead than it could ever be put.
+pub(super) fn denied(state: State, terms: &Terms, now: u64, retry_after: u64) -> Step<State> {
+    let (debt, ahead) = state.debt(terms, now);
     let (state, write) = if ahead {
         (State::owing(debt, terms, now), Write::Repair)
     } else {
@@ -107,7 +113,7 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
     }
 }
 
-pub(super) fn verdict(terms: &Terms, debt: Span, allowed: bool, retry_after: u64) -> Verdict {
+fn verdict(terms: &Terms, debt: Span, allowed: bool, retry_after: u64) -> Verdict {
     Verdict {
         allowed,
         delay: 0,

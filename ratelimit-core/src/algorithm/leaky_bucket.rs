@@ -5,8 +5,8 @@
 //! communications", 1986) a call that fits is let out when everything before it has leaked, so
 //! that calls come out evenly spaced.
 
-use super::bucket::{self, State, verdict};
-use super::{Span, Step, Terms, Write};
+use super::bucket::{self, State};
+use super::{Span, Step, Terms};
 
 /// Decides `cost` units at `now`, with a delay of at most `max_delay` ticks; 0 is the meter.
 pub fn step(state: State, terms: &Terms, now: u64, cost: u32, max_delay: u64) -> Step<State> {
@@ -14,8 +14,7 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32, max_delay: u64) ->
     if max_delay == 0 || cost == 0 {
         return step;
     }
-    let (debt, ahead) = state.debt(terms, now);
-    let delay = debt.ceil();
+    let delay = state.debt(terms, now).0.ceil();
     if delay <= max_delay {
         if step.verdict.allowed {
             step.verdict.delay = delay;
@@ -24,16 +23,7 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32, max_delay: u64) ->
     }
     // Too long a wait: the meter's own wait, if it is longer, or until the queue is short enough.
     let retry_after = step.verdict.retry_after.max(delay - max_delay);
-    let (state, write) = if ahead {
-        (State::owing(debt, terms, now), Write::Repair)
-    } else {
-        (state, Write::Nothing)
-    };
-    Step {
-        state,
-        write,
-        verdict: verdict(terms, debt, false, retry_after),
-    }
+    bucket::denied(state, terms, now, retry_after)
 }
 
 /// Gives back a place in the queue, if it is the last one: the calls behind it already know when

@@ -126,10 +126,7 @@ impl<'a> Calls<'a> {
             hygienic! { #(#cfgs)* (&&#private::Probe(&#name)).context() }
         });
         let traits = (!self.arguments.is_empty()).then(|| {
-            hygienic! {
-                #[allow(unused_imports)]
-                use #private::{ViaContext as _, ViaNothing as _};
-            }
+            hygienic! { use #private::{ViaContext as _, ViaNothing as _}; }
         });
         hygienic! { { #traits #private::Call::from_source(#source, &[#(#contexts),*]) } }
     }
