@@ -459,3 +459,44 @@ fn a_backend_that_cannot_correct_charges_says_so() {
         "backend `small`: unsupported: it cannot correct what a `token_bucket` has charged"
     );
 }
+
+#[test]
+fn every_site_of_a_name_is_compared_and_a_given_name_is_no_defaulted_one() {
+    fn first() -> Option<()> {
+        #[ratelimit(name = "three of one", rate = "1/s")]
+        fn guarded() -> Option<()> {
+            Some(())
+        }
+        guarded()
+    }
+
+    #[ratelimit(name = "three of one", rate = "1/s")]
+    fn second() -> Option<()> {
+        Some(())
+    }
+
+    #[ratelimit(name = "three of one", rate = "2/s")]
+    fn third() -> Option<()> {
+        Some(())
+    }
+
+    #[ratelimit(rate = "1/s")]
+    fn defaulted() -> Option<()> {
+        Some(())
+    }
+
+    #[ratelimit(name = "all::registry::defaulted", rate = "1/s")]
+    fn given() -> Option<()> {
+        Some(())
+    }
+
+    let _ = (first(), second(), third(), defaulted(), given());
+    let found = faults(memory(), &["three of one"]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let found = faults(memory(), &["all::registry::defaulted"]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].contains("made from the function's path"),
+        "{found:#?}"
+    );
+}
