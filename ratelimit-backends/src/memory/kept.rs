@@ -12,7 +12,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn new(state: KeyState, limits: &Limits) -> Self {
-        let fresh_at = state.fresh_at(limits);
+        let fresh_at = state.fresh_at();
         Self { state, fresh_at }
     }
 
@@ -23,7 +23,7 @@ impl Kept {
         decide: impl FnOnce(&mut KeyState) -> R,
     ) -> R {
         let answer = decide(&mut self.state);
-        self.fresh_at = self.fresh_at.max(self.state.fresh_at(limits));
+        self.fresh_at = self.fresh_at.max(self.state.fresh_at());
         answer
     }
 
@@ -33,9 +33,9 @@ impl Kept {
         limits: &Limits,
         adjust: impl FnOnce(&mut KeyState) -> R,
     ) -> R {
-        let before = self.state.fresh_at(limits);
+        let before = self.state.fresh_at();
         let answer = adjust(&mut self.state);
-        let after = self.state.fresh_at(limits);
+        let after = self.state.fresh_at();
         // What other limits remember longer stays, unless nothing is left to remember.
         self.fresh_at = if self.fresh_at <= before || after == Timestamp::default() {
             after

@@ -5,6 +5,8 @@
 //! units of the rate's interval are the most that it can owe. That is exactly a bucket that is
 //! refilled continuously, without the rounding that counting tokens brings.
 
+use core::cmp::Ordering;
+
 use super::{Span, Step, Terms, Verdict, Write};
 
 /// A bucket: the instant at which it is full again.
@@ -54,13 +56,12 @@ impl State {
         }
     }
 
-    /// The one that is full later.
-    pub(super) fn most_used(self, other: Self) -> Self {
+    /// Which of the two is full later.
+    pub(super) fn cmp_full_at(&self, other: &Self) -> Ordering {
         let parts =
-            |one: Self, other: Self| u64::from(one.full_at.part) * u64::from(other.q.max(1));
-        let one = (self.full_at.whole, parts(self, other));
-        let is_later = one > (other.full_at.whole, parts(other, self));
-        if is_later { self } else { other }
+            |one: &Self, other: &Self| u64::from(one.full_at.part) * u64::from(other.q.max(1));
+        let whole = self.full_at.whole.cmp(&other.full_at.whole);
+        whole.then_with(|| parts(self, other).cmp(&parts(other, self)))
     }
 
     /// The instant from which the state equals a fresh key's.

@@ -7,8 +7,8 @@ use super::{Step, Terms, Verdict, Write};
 /// The default is a window in which nothing ever was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// The instant of the latest admission, which tells the window.
-    pub latest: u64,
+    /// Which window: how many whole periods lie between the epoch of the clock and its start.
+    pub window: u64,
     /// Units admitted in that window.
     pub count: u32,
 }
@@ -18,34 +18,28 @@ impl State {
     ///
     /// A clock that stepped back moves the window's count to the window that is now: as if no
     /// time had passed.
-    fn at(self, terms: &Terms, now: u64) -> (Self, bool) {
-        let ahead = self.count > 0 && self.latest > now;
-        let same = self.latest / terms.period == now / terms.period;
-        if same || ahead {
-            (
-                Self {
-                    latest: self.latest.min(now),
-                    count: self.count,
-                },
-                ahead,
-            )
+    fn at(self, period: u64, now: u64) -> (Self, bool) {
+        let window = now / period;
+        let ahead = self.count > 0 && self.window > window;
+        let count = if ahead || self.window == window {
+            self.count
         } else {
-            (
-                Self {
-                    latest: now,
-                    count: 0,
-                },
-                false,
-            )
+            0
+        };
+        (Self { window, count }, ahead)
+    }
+
+    /// The same count in the windows of another period.
+    pub(super) fn carried(self, from: u64, to: u64, now: u64) -> Self {
+        Self {
+            window: now / to,
+            count: self.at(from, now).0.count,
         }
     }
 
-    /// What is at least as much used as either.
-    pub(super) fn most_used(self, other: Self) -> Self {
-        Self {
-            latest: self.latest.max(other.latest),
-            count: self.count.max(other.count),
-        }
+    /// What counts at `now`.
+    pub(super) fn used(self, period: u64, now: u64) -> u32 {
+        self.at(period, now).0.count
     }
 
     /// The instant from which the state equals a fresh key's.
@@ -53,26 +47,22 @@ impl State {
         if self.count == 0 {
             0
         } else {
-            window_end(period, self.latest)
+            self.window.saturating_add(1).saturating_mul(period)
         }
     }
 }
 
-fn window_end(period: u64, at: u64) -> u64 {
-    (at - at % period).saturating_add(period)
-}
-
 /// Decides `cost` units at `now`. A cost of zero asks and charges nothing.
 pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
-    let (current, ahead) = state.at(terms, now);
+    let (current, ahead) = state.at(terms.period, now);
     let room = terms.limit.saturating_sub(current.count);
-    let until_next = window_end(terms.period, now) - now;
+    let until_next = terms.period - now % terms.period;
     if cost == 0 || cost <= room {
         let count = current.count + cost;
         let (state, write) = match (cost, ahead) {
             (0, false) => (state, Write::Nothing),
             (0, true) => (current, Write::Repair),
-            _ => (State { latest: now, count }, Write::Charge),
+            _ => (State { count, ..current }, Write::Charge),
         };
         let verdict = Verdict {
             allowed: true,
@@ -113,11 +103,11 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
 /// Gives back up to `units` of a charge made at `charged_at`, if its window is still the current
 /// one.
 pub fn refund(state: State, terms: &Terms, now: u64, charged_at: u64, units: u32) -> State {
-    let (current, _) = state.at(terms, now);
-    if charged_at / terms.period == now / terms.period {
+    let (current, _) = state.at(terms.period, now);
+    if charged_at / terms.period == current.window {
         State {
-            latest: current.latest,
             count: current.count.saturating_sub(units),
+            ..current
         }
     } else {
         state

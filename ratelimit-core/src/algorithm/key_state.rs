@@ -1,5 +1,6 @@
 //! [`KeyState`]: everything that is known of one key under one policy, one state for each rate.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use smallvec::SmallVec;
@@ -119,15 +120,35 @@ impl State {
         }
     }
 
-    /// What is at least as much used as either.
-    fn most_used(self, other: Self) -> Self {
+    /// Which of two states is used more at `now`, each under its own period.
+    fn cmp_use(&self, period: u64, other: &Self, other_period: u64, now: u64) -> Ordering {
         match (self, other) {
-            (Self::Bucket(one), Self::Bucket(other)) => Self::Bucket(one.most_used(other)),
-            (Self::Leaky(one), Self::Leaky(other)) => Self::Leaky(one.most_used(other)),
-            (Self::Fixed(one), Self::Fixed(other)) => Self::Fixed(one.most_used(other)),
-            (Self::Counter(one), Self::Counter(other)) => Self::Counter(one.most_used(other)),
-            (Self::Log(one), Self::Log(other)) if one.len() > other.len() => Self::Log(one),
-            (_, other) => other,
+            (Self::Bucket(one) | Self::Leaky(one), Self::Bucket(other) | Self::Leaky(other)) => {
+                one.cmp_full_at(other)
+            }
+            _ => self
+                .used(period, now)
+                .cmp(&other.used(other_period, now)),
+        }
+    }
+
+    /// What counts in a window at `now`.
+    fn used(&self, period: u64, now: u64) -> u64 {
+        match self {
+            Self::Fixed(state) => state.used(period, now).into(),
+            Self::Counter(state) => state.used(period, now).into(),
+            Self::Log(log) => log.used(period, now),
+            Self::Bucket(_) | Self::Leaky(_) => 0,
+        }
+    }
+
+    /// What a rate of another period starts with.
+    fn carried(&self, from: u64, to: u64, now: u64) -> Self {
+        match self {
+            Self::Bucket(_) | Self::Leaky(_) => self.clone(),
+            Self::Fixed(state) => Self::Fixed(state.carried(from, to, now)),
+            Self::Counter(state) => Self::Counter(state.carried(from, to, now)),
+            Self::Log(log) => Self::Log(Box::new(log.carried(from, now))),
         }
     }
 
@@ -191,7 +212,7 @@ impl KeyState {
 
     /// Decides the check and charges it if every rate admits it.
     pub fn decide(&mut self, check: &Check<'_>, now: Timestamp) -> Decision {
-        self.fit(check.limits);
+        self.fit(check.limits, now);
         if let ([Kept { state, .. }, ..], [limit]) = (&mut self.rates[..], check.limits.as_slice())
         {
             // Most policies have one rate, which needs none of the bookkeeping of several.
@@ -215,7 +236,7 @@ impl KeyState {
             return self.weigh(check, now, false).0;
         }
         let mut fitted = self.clone();
-        fitted.fit(check.limits);
+        fitted.fit(check.limits, now);
         fitted.weigh(check, now, false).0
     }
 
@@ -225,7 +246,7 @@ impl KeyState {
     /// was: what is added to a charge of a window that is over is not given back.
     pub fn adjust(&mut self, adjust: &Adjust<'_>, now: Timestamp) -> Decision {
         let (check, charge) = (&adjust.check, &adjust.charge);
-        self.fit(check.limits);
+        self.fit(check.limits, now);
         let by = u32::try_from(adjust.by.unsigned_abs()).unwrap_or(u32::MAX);
         let mut charged = charge.clone();
         if adjust.by < 0 {
@@ -263,17 +284,10 @@ impl KeyState {
     }
 
     /// The instant from which this state equals a fresh key's, so that it may be forgotten.
-    pub fn fresh_at(&self, limits: &Limits) -> Timestamp {
-        let fresh_at = |rates: &[Kept]| {
-            let latest = rates.iter().map(|kept| kept.state.fresh_at(kept.period));
-            Timestamp::from_nanos(latest.max().unwrap_or(0))
-        };
-        if self.rates.is_empty() || self.fits(limits) {
-            return fresh_at(&self.rates);
-        }
-        let mut fitted = self.clone();
-        fitted.fit(limits);
-        fresh_at(&fitted.rates)
+    pub fn fresh_at(&self) -> Timestamp {
+        let rates = self.rates.iter();
+        let latest = rates.map(|kept| kept.state.fresh_at(kept.period)).max();
+        Timestamp::from_nanos(latest.unwrap_or(0))
     }
 
     /// Whether the first states are those of these rates.
@@ -287,13 +301,20 @@ impl KeyState {
     /// Puts the states of these rates first, so that no change of the limits is a fresh budget, and
     /// calls that bring different limits do not undo each other's: a rate goes on with the state of
     /// its period, and one of a period that is new starts from the most used of all.
-    fn fit(&mut self, limits: &Limits) {
+    fn fit(&mut self, limits: &Limits, now: Timestamp) {
         if self.fits(limits) {
             return;
         }
-        let states = self.rates.iter().map(|kept| kept.state.clone());
-        let most_used = states.reduce(State::most_used);
-        let most_used = most_used.unwrap_or_else(|| State::fresh(self.algorithm));
+        let now = now.as_nanos();
+        let most_used = self.rates.iter().max_by(|one, other| {
+            let used = one.state.cmp_use(one.period, &other.state, other.period, now);
+            used.then(one.period.cmp(&other.period))
+        });
+        let most_used = most_used.cloned();
+        let start = |period| match &most_used {
+            Some(kept) => kept.state.carried(kept.period, period, now),
+            None => State::fresh(self.algorithm),
+        };
         let mut fitted = SmallVec::with_capacity(limits.as_slice().len());
         for limit in limits.as_slice() {
             let period = limit.terms().period;
@@ -302,7 +323,7 @@ impl KeyState {
                 Some(place) => self.rates.remove(place),
                 None => Kept {
                     period,
-                    state: most_used.clone(),
+                    state: start(period),
                 },
             });
         }

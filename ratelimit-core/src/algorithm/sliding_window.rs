@@ -39,23 +39,46 @@ pub struct LogStep {
 }
 
 impl Log {
-    /// How many entries there are, those included that no longer count.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The entries, oldest first, those included that no longer count.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
         self.entries.iter().copied()
     }
 
+    /// How far the entries lie ahead: a clock that stepped back moves the whole log back, as if no
+    /// time had passed.
+    fn ahead(&self, now: u64) -> u64 {
+        let newest = self.entries.back().map_or(0, |entry| entry.at);
+        newest.saturating_sub(now)
+    }
+
+    /// How many of the oldest entries no longer count at `now`.
+    fn expired(&self, period: u64, now: u64) -> usize {
+        let ahead = self.ahead(now);
+        self.entries.partition_point(|entry| {
+            entry.at.saturating_sub(ahead).saturating_add(period) <= now
+        })
+    }
+
+    /// What counts at `now`.
+    pub(super) fn used(&self, period: u64, now: u64) -> u64 {
+        let live = self.entries.iter().skip(self.expired(period, now));
+        live.map(|entry| u64::from(entry.cost)).sum()
+    }
+
+    /// The entries that count at `now`, for another period.
+    pub(super) fn carried(&self, period: u64, now: u64) -> Self {
+        let live = self.entries.iter().skip(self.expired(period, now));
+        Self {
+            entries: live.copied().collect(),
+            total: self.used(period, now),
+        }
+    }
+
     /// Decides `cost` units at `now`. A cost of zero asks and charges nothing.
     pub fn step(&self, terms: &Terms, now: u64, cost: u32) -> LogStep {
-        // A clock that stepped back moves the whole log back: as if no time had passed.
-        let newest = self.entries.back().map_or(0, |entry| entry.at);
-        let ahead = newest.saturating_sub(now);
+        let ahead = self.ahead(now);
         let ends = |entry: &Entry| entry.at.saturating_sub(ahead).saturating_add(terms.period);
-        let expired = self.entries.partition_point(|entry| ends(entry) <= now);
+        let expired = self.expired(terms.period, now);
         let live = || self.entries.iter().skip(expired);
         let gone: u64 = self
             .entries

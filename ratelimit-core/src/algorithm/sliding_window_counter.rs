@@ -14,8 +14,9 @@ use super::{Step, Terms, Verdict, Write};
 /// The default is a key that was never used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// The instant of the latest admission, which tells the current window.
-    pub latest: u64,
+    /// Which window is the current one: how many whole periods lie between the epoch of the clock
+    /// and its start.
+    pub window: u64,
     /// Units admitted in the window before.
     pub previous: u32,
     /// Units admitted in the current window.
@@ -25,76 +26,68 @@ pub struct State {
 impl State {
     /// The state as seen at `now`; and whether it lay ahead, because the clock stepped back.
     ///
-    /// A clock that stepped back to another window takes what counted along, as the count of the
-    /// window that is now: as if no time had passed. (Moving both counts would not do: further into
-    /// its window than before, the previous one would weigh less.)
-    fn at(self, terms: &Terms, now: u64) -> (Self, bool) {
-        if self.latest > now && (self.current > 0 || self.previous > 0) {
-            let mut state = Self {
-                latest: now,
-                ..self
-            };
-            if self.latest / terms.period != now / terms.period {
-                let counted = self.used(terms, self.latest % terms.period);
-                let counted = counted.div_ceil(u128::from(terms.period));
-                state.current = u32::try_from(counted).unwrap_or(u32::MAX);
-                state.previous = 0;
+    /// A clock that stepped back to another window takes both counts along, in full, as the count
+    /// of the window that is now. (Moving them as they are would not do: further into its window
+    /// than before, the previous one would weigh less.)
+    fn at(self, period: u64, now: u64) -> (Self, bool) {
+        let window = now / period;
+        let ahead = self.window > window && (self.current > 0 || self.previous > 0);
+        let (previous, current) = if ahead {
+            (0, self.previous.saturating_add(self.current))
+        } else {
+            match window.saturating_sub(self.window) {
+                0 => (self.previous, self.current),
+                1 => (self.current, 0),
+                _ => (0, 0),
             }
-            return (state, true);
-        }
-        let passed = (now / terms.period).saturating_sub(self.latest / terms.period);
-        let state = match passed {
-            0 => self,
-            1 => Self {
-                latest: now,
-                previous: self.current,
-                current: 0,
-            },
-            _ => Self {
-                latest: now,
-                previous: 0,
-                current: 0,
-            },
         };
-        (state, false)
+        let state = Self {
+            window,
+            previous,
+            current,
+        };
+        (state, ahead)
     }
 
     /// What counts so far into the current window, times the period.
-    fn used(self, terms: &Terms, elapsed: u64) -> u128 {
-        u128::from(self.previous) * u128::from(terms.period - elapsed)
-            + u128::from(self.current) * u128::from(terms.period)
+    fn weighed(self, period: u64, elapsed: u64) -> u128 {
+        u128::from(self.previous) * u128::from(period - elapsed)
+            + u128::from(self.current) * u128::from(period)
     }
 
-    /// What is at least as much used as either.
-    pub(super) fn most_used(self, other: Self) -> Self {
+    /// What counts at `now`, in whole units, rounded up.
+    pub(super) fn used(self, period: u64, now: u64) -> u32 {
+        let weighed = self.at(period, now).0.weighed(period, now % period);
+        u32::try_from(weighed.div_ceil(u128::from(period))).unwrap_or(u32::MAX)
+    }
+
+    /// What counts at `now`, in the windows of another period.
+    pub(super) fn carried(self, from: u64, to: u64, now: u64) -> Self {
         Self {
-            latest: self.latest.max(other.latest),
-            previous: self.previous.max(other.previous),
-            current: self.current.max(other.current),
+            window: now / to,
+            previous: 0,
+            current: self.used(from, now),
         }
     }
 
     /// The instant from which the state equals a fresh key's.
     pub fn fresh_at(&self, period: u64) -> u64 {
-        let start = self.latest - self.latest % period;
-        if self.current > 0 {
-            start.saturating_add(period.saturating_mul(2))
-        } else if self.previous > 0 {
-            start.saturating_add(period)
-        } else {
-            0
-        }
+        let windows = match (self.current, self.previous) {
+            (0, 0) => return 0,
+            (0, _) => 1,
+            _ => 2,
+        };
+        self.window.saturating_add(windows).saturating_mul(period)
     }
 }
 
 /// Decides `cost` units at `now`. A cost of zero asks and charges nothing.
 pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
-    let (seen, ahead) = state.at(terms, now);
+    let (seen, ahead) = state.at(terms.period, now);
     let elapsed = now % terms.period;
     let room = room(terms, seen, elapsed);
     if cost == 0 || cost <= room {
         let charged = State {
-            latest: now,
             current: seen.current + cost,
             ..seen
         };
@@ -138,7 +131,7 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
 /// The most units that fit now.
 fn room(terms: &Terms, seen: State, elapsed: u64) -> u32 {
     let period = u128::from(terms.period);
-    let used = seen.used(terms, elapsed);
+    let used = seen.weighed(terms.period, elapsed);
     let room = (u128::from(terms.limit) * period).saturating_sub(used) / period;
     u32::try_from(room).unwrap_or(u32::MAX)
 }
@@ -182,8 +175,8 @@ fn reset_after(terms: &Terms, seen: State, elapsed: u64) -> u64 {
 /// Gives back up to `units` of a charge made at `charged_at`, from the window that it counts in,
 /// if that is still one of the two.
 pub fn refund(state: State, terms: &Terms, now: u64, charged_at: u64, units: u32) -> State {
-    let (mut seen, _) = state.at(terms, now);
-    match (now / terms.period).checked_sub(charged_at / terms.period) {
+    let (mut seen, _) = state.at(terms.period, now);
+    match seen.window.checked_sub(charged_at / terms.period) {
         Some(0) => seen.current = seen.current.saturating_sub(units),
         Some(1) => seen.previous = seen.previous.saturating_sub(units),
         _ => return state,

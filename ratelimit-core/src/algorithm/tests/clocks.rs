@@ -156,15 +156,15 @@ fn a_window_whose_clock_stepped_back_takes_its_count_along() {
 }
 
 #[test]
-fn a_counter_weighs_the_window_before_as_it_did_when_the_clock_stepped_back() {
-    // 10/m, nine calls in one minute, and one at the start of the next: 9 × 0.9 + 1 units count
-    // six seconds into it. A clock that then says the last second of an earlier minute must not
-    // weigh the nine with a sixtieth.
+fn a_counter_whose_clock_stepped_back_takes_both_counts_along_in_full() {
+    // 10/m, eight calls in one minute, and one in the next: 8 × 0.75 + 1 units count fifteen
+    // seconds into it. A clock that then says the last second of an earlier minute must not weigh
+    // the eight with a sixtieth.
     let mut subject = Subject::new(Algorithm::SlidingWindowCounter, "10/m");
     let minute = 60_000_000_000;
-    subject.at(100 * minute, 9);
-    assert!(subject.at(101 * minute + 7_000_000_000, 1).is_allowed());
-    assert_eq!(subject.remaining(101 * minute + 7_000_000_000), 1);
+    subject.at(100 * minute, 8);
+    assert!(subject.at(101 * minute + 15_000_000_000, 1).is_allowed());
+    assert_eq!(subject.remaining(101 * minute + 15_000_000_000), 3);
     assert_eq!(subject.remaining(100 * minute + 59_000_000_000), 1);
 }
 

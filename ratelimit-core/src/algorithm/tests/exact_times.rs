@@ -51,7 +51,7 @@ proptest! {
         for call in calls {
             let (_, decision) = subject.play(&mut now, call, last.as_ref());
             let reset = nanos(decision.reset_after());
-            let forgettable = subject.state.fresh_at(&limits).as_nanos();
+            let forgettable = subject.state.fresh_at().as_nanos();
             if reset > 0 {
                 prop_assert_eq!(forgettable, now + reset);
                 let before = subject.peek(now + reset - 1, 0);
@@ -78,7 +78,7 @@ proptest! {
         let mut used = fresh.clone();
         let mut now = start;
         used.play_all(&mut now, &calls);
-        now = now.max(used.state.fresh_at(&limits).as_nanos());
+        now = now.max(used.state.fresh_at().as_nanos());
         let mut last = None;
         for call in later {
             let mut same = now;

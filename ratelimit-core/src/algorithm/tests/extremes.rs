@@ -72,7 +72,7 @@ proptest! {
                 prop_assert!(decision.is_allowed() || decision.charge().cost() == 0);
                 charge = decision.charge().clone();
             }
-            state.fresh_at(&limits);
+            state.fresh_at();
             subject.state = state;
         }
     }

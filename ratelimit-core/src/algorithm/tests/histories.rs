@@ -132,7 +132,7 @@ proptest! {
             }
             prop_assert_eq!(decision.remaining(), decision.quotas().map(|q| q.remaining).min().unwrap());
             // What the state says of itself: fresh from then on, and not before.
-            let fresh_at = subject.state.fresh_at(&limits).as_nanos();
+            let fresh_at = subject.state.fresh_at().as_nanos();
             let full = |at| (0..rates.len()).all(|rate| oracle.is_full(rate, at));
             prop_assert!(full(fresh_at.max(now)));
             prop_assert!(fresh_at <= now || !full(fresh_at - 1));
