@@ -3,11 +3,10 @@
 use core::fmt;
 use core::time::Duration;
 
-use smallvec::SmallVec;
-
 use crate::algorithm::{Algorithm, Span, Verdict};
 use crate::clock::Timestamp;
-use crate::limits::{Limits, MAX_LIMITS};
+use crate::few::Few;
+use crate::limits::{Limit, Limits};
 
 /// Whether a call may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +73,16 @@ struct PackedQuota {
 }
 
 impl PackedQuota {
+    #[inline]
+    fn new(limit: &Limit, algorithm: Algorithm, verdict: &Verdict) -> Self {
+        Self {
+            limit: limit.capacity(algorithm),
+            remaining: verdict.remaining,
+            retry_after: verdict.retry_after,
+            reset_after: verdict.reset_after,
+        }
+    }
+
     fn unpack(self) -> Quota {
         Quota {
             limit: self.limit,
@@ -106,8 +115,10 @@ pub struct Charge {
     pub(crate) cost: u32,
     /// The call was given a place in the leaky bucket's queue.
     pub(crate) queued: bool,
+    /// How many of the next there are.
+    buckets: u8,
     /// For buckets: the instant at which each was to be full again after this charge.
-    pub(crate) charged_to: SmallVec<[Span; 1]>,
+    charged_to: Few<Span>,
 }
 
 impl Charge {
@@ -124,13 +135,40 @@ impl Charge {
     /// each rate in the order of their periods.
     #[must_use]
     pub fn with_full_at(mut self, full_at: &[Span]) -> Self {
-        self.charged_to = full_at.iter().take(MAX_LIMITS).copied().collect();
+        (self.charged_to, self.buckets) = Few::collect(full_at.iter().copied());
         self
     }
 
+    /// The charge of the one rate of a policy; of a bucket that was to be full again then.
+    #[inline]
+    pub(crate) const fn of_one(
+        at: Timestamp,
+        cost: u32,
+        queued: bool,
+        full_at: Option<Span>,
+    ) -> Self {
+        let (buckets, span) = match full_at {
+            Some(full_at) => (1, full_at),
+            None => (0, Span { whole: 0, part: 0 }),
+        };
+        Self {
+            at,
+            cost,
+            queued,
+            buckets,
+            charged_to: Few::one(span),
+        }
+    }
+
     /// The instants at which the buckets were to be full again after this charge.
-    pub fn full_at(&self) -> &[Span] {
-        &self.charged_to
+    pub fn full_at(&self) -> impl ExactSizeIterator<Item = Span> + '_ {
+        self.charged_to.iter(self.buckets).copied()
+    }
+
+    /// Changes the instant at which each bucket was to be full again.
+    pub(crate) fn change_full_at(&mut self, mut change: impl FnMut(usize, Span) -> Span) {
+        self.charged_to
+            .change(self.buckets, |rate, span| *span = change(rate, *span));
     }
 
     /// Units charged; 0 for a denial.
@@ -156,26 +194,17 @@ pub struct Decision {
     outcome: Outcome,
     source: Source,
     binding: u8,
-    quotas: SmallVec<[PackedQuota; 1]>,
+    /// How many of the next there are.
+    rates: u8,
+    quotas: Few<PackedQuota>,
     charge: Charge,
 }
 
 impl Decision {
     /// A decision of one to four rates; those past four are dropped, and none means unlimited.
     pub fn new(outcome: Outcome, source: Source, quotas: &[Quota], charge: Charge) -> Self {
-        let quotas = quotas
-            .iter()
-            .take(MAX_LIMITS)
-            .map(|quota| (*quota).into())
-            .collect();
-        Self {
-            outcome,
-            source,
-            binding: 0,
-            quotas,
-            charge,
-        }
-        .bound()
+        let quotas = quotas.iter().map(|quota| (*quota).into());
+        Self::of(outcome, source, quotas, charge)
     }
 
     /// An answer that nobody was asked for.
@@ -190,34 +219,48 @@ impl Decision {
         verdicts: impl ExactSizeIterator<Item = &'a Verdict>,
         charge: Charge,
     ) -> Self {
-        let mut quotas = SmallVec::with_capacity(verdicts.len());
-        for (limit, verdict) in limits.as_slice().iter().zip(verdicts) {
-            // Not collected: this is the hottest path, and a push is shorter.
-            quotas.push(PackedQuota {
-                limit: limit.capacity(algorithm),
-                remaining: verdict.remaining,
-                retry_after: verdict.retry_after,
-                reset_after: verdict.reset_after,
-            });
+        let quotas = limits.as_slice().iter().zip(verdicts);
+        let quotas = quotas.map(|(limit, verdict)| PackedQuota::new(limit, algorithm, verdict));
+        Self::of(outcome, Source::Store, quotas, charge)
+    }
+
+    /// The answer of the one rate of a policy: the hottest path there is.
+    #[inline]
+    pub(crate) fn of_one(
+        algorithm: Algorithm,
+        limit: &Limit,
+        verdict: &Verdict,
+        charge: Charge,
+    ) -> Self {
+        Self {
+            outcome: verdict.outcome(),
+            source: Source::Store,
+            binding: 0,
+            rates: 1,
+            quotas: Few::one(PackedQuota::new(limit, algorithm, verdict)),
+            charge,
         }
-        let source = Source::Store;
+    }
+
+    fn of(
+        outcome: Outcome,
+        source: Source,
+        quotas: impl IntoIterator<Item = PackedQuota>,
+        charge: Charge,
+    ) -> Self {
+        let (quotas, rates) = Few::collect(quotas);
+        // The rate that makes the call wait longest binds; where none does, the one with least left.
+        let binding = (0..).zip(quotas.iter(rates));
+        let binding =
+            binding.max_by_key(|(_, quota)| (quota.retry_after, u32::MAX - quota.remaining));
         Self {
             outcome,
             source,
-            binding: 0,
+            binding: binding.map_or(0, |(index, _)| index),
+            rates,
             quotas,
             charge,
         }
-        .bound()
-    }
-
-    /// The rate that makes the call wait longest binds; where none does, the one with least left.
-    fn bound(mut self) -> Self {
-        let quotas = self.quotas.iter().zip(0..);
-        let binding =
-            quotas.max_by_key(|(quota, _)| (quota.retry_after, u32::MAX - quota.remaining));
-        self.binding = binding.map_or(0, |(_, index)| index);
-        self
     }
 
     /// Whether the call may run.
@@ -226,6 +269,7 @@ impl Decision {
     }
 
     /// Whether the call may run, at once or after a delay.
+    #[inline]
     pub fn is_allowed(&self) -> bool {
         !matches!(self.outcome, Outcome::Denied)
     }
@@ -245,7 +289,7 @@ impl Decision {
 
     /// What each rate says, shortest period first; none where nobody was asked.
     pub fn quotas(&self) -> impl ExactSizeIterator<Item = Quota> + '_ {
-        self.quotas.iter().map(|quota| quota.unpack())
+        self.quotas.iter(self.rates).map(|quota| quota.unpack())
     }
 
     /// What the rate says that binds: the one that makes the call wait longest or, where none

@@ -12,10 +12,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+mod buffer;
 
-/// How many bytes of a key need no allocation.
-const INLINE: usize = 96;
+pub use buffer::KeyBuf;
 
 /// A value that can say who is limited.
 ///
@@ -43,10 +42,6 @@ pub trait Key {
     fn encode(&self, out: &mut KeyBuf);
 }
 
-/// The bytes of a key. Keys of up to 96 bytes are kept without an allocation.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyBuf(SmallVec<[u8; INLINE]>);
-
 /// The tags. They are part of what shared stores keep: they may be added to, never changed.
 mod tag {
     pub(super) const INTEGER: u8 = b'i';
@@ -62,87 +57,6 @@ mod tag {
     pub(super) const FIELDS: u8 = b'(';
     pub(super) const VARIANT: u8 = b'|';
     pub(super) const LIST: u8 = b'[';
-}
-
-impl KeyBuf {
-    /// The key of a policy that has one bucket for all.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The bytes of that value.
-    pub fn of<K: Key + ?Sized>(key: &K) -> Self {
-        let mut bytes = Self::new();
-        key.encode(&mut bytes);
-        bytes
-    }
-
-    /// The key to give to a [`Check`](crate::Check).
-    pub fn as_ref(&self) -> KeyRef<'_> {
-        KeyRef(&self.0)
-    }
-
-    /// Starts a value of so many fields; the fields follow, each encoded by itself.
-    pub fn fields(&mut self, count: usize) {
-        self.0.push(tag::FIELDS);
-        self.length(count);
-    }
-
-    /// Starts a value that is one of several variants; its fields follow, each encoded by itself.
-    pub fn variant(&mut self, name: &str, fields: usize) {
-        self.0.push(tag::VARIANT);
-        self.length(name.len());
-        self.0.extend_from_slice(name.as_bytes());
-        self.length(fields);
-    }
-
-    /// Adds an amount of bytes that are no text.
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        self.tagged(tag::BYTES, bytes);
-    }
-
-    fn tagged(&mut self, tag: u8, bytes: &[u8]) {
-        self.0.push(tag);
-        self.length(bytes.len());
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn fixed(&mut self, tag: u8, bytes: &[u8]) {
-        self.0.push(tag);
-        self.0.extend_from_slice(bytes);
-    }
-
-    /// A length in groups of seven bits (LEB128), which says itself where it ends.
-    fn length(&mut self, mut length: usize) {
-        loop {
-            let [low, ..] = length.to_le_bytes();
-            length >>= 7;
-            if length == 0 {
-                self.0.push(low & 0x7f);
-                return;
-            }
-            self.0.push(low | 0x80);
-        }
-    }
-
-    /// A number in as few bytes as it needs, behind their count.
-    fn number(&mut self, tag: u8, magnitude: u128) {
-        let bytes = magnitude.to_be_bytes();
-        let skipped = (magnitude.leading_zeros() / 8) as usize;
-        self.tagged(tag, &bytes[skipped..]);
-    }
-}
-
-impl fmt::Debug for KeyBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_ref().fmt(f)
-    }
-}
-
-impl From<KeyRef<'_>> for KeyBuf {
-    fn from(key: KeyRef<'_>) -> Self {
-        Self(SmallVec::from_slice(key.0))
-    }
 }
 
 /// Borrowed bytes of a key.
@@ -170,33 +84,38 @@ impl fmt::Debug for KeyRef<'_> {
 }
 
 impl Key for str {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         out.tagged(tag::TEXT, self.as_bytes());
     }
 }
 
 impl Key for String {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         self.as_str().encode(out);
     }
 }
 
 impl Key for bool {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
-        out.fixed(tag::BOOL, &[u8::from(*self)]);
+        out.fixed(tag::BOOL, [u8::from(*self)]);
     }
 }
 
 impl Key for char {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
-        out.fixed(tag::CHAR, &u32::from(*self).to_be_bytes());
+        out.fixed(tag::CHAR, u32::from(*self).to_be_bytes());
     }
 }
 
 macro_rules! unsigned {
     ($($type:ty)*) => {$(
         impl Key for $type {
-            fn encode(&self, out: &mut KeyBuf) {
+        #[inline]
+    fn encode(&self, out: &mut KeyBuf) {
                 #[allow(clippy::cast_lossless)] // `usize` has no `From`
                 out.number(tag::INTEGER, *self as u128);
             }
@@ -207,7 +126,8 @@ macro_rules! unsigned {
 macro_rules! signed {
     ($($type:ty)*) => {$(
         impl Key for $type {
-            fn encode(&self, out: &mut KeyBuf) {
+        #[inline]
+    fn encode(&self, out: &mut KeyBuf) {
                 let tag = if *self < 0 { tag::NEGATIVE } else { tag::INTEGER };
                 #[allow(clippy::cast_lossless)] // `isize` has no `From`
                 out.number(tag, self.unsigned_abs() as u128);
@@ -222,7 +142,8 @@ signed!(i8 i16 i32 i64 i128 isize);
 macro_rules! nonzero {
     ($($name:ident)*) => {$(
         impl Key for core::num::$name {
-            fn encode(&self, out: &mut KeyBuf) {
+        #[inline]
+    fn encode(&self, out: &mut KeyBuf) {
                 self.get().encode(out);
             }
         }
@@ -233,18 +154,21 @@ nonzero!(NonZeroU8 NonZeroU16 NonZeroU32 NonZeroU64 NonZeroU128 NonZeroUsize);
 nonzero!(NonZeroI8 NonZeroI16 NonZeroI32 NonZeroI64 NonZeroI128 NonZeroIsize);
 
 impl Key for Ipv4Addr {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
-        out.fixed(tag::V4, &self.octets());
+        out.fixed(tag::V4, self.octets());
     }
 }
 
 impl Key for Ipv6Addr {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
-        out.fixed(tag::V6, &self.octets());
+        out.fixed(tag::V6, self.octets());
     }
 }
 
 impl Key for IpAddr {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         match self {
             Self::V4(address) => address.encode(out),
@@ -256,6 +180,7 @@ impl Key for IpAddr {
 /// The address and the port. To limit a client, take the address alone: ports change with every
 /// connection.
 impl Key for SocketAddr {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         (self.ip(), self.port()).encode(out);
     }
@@ -263,17 +188,19 @@ impl Key for SocketAddr {
 
 /// Its nanoseconds.
 impl Key for Duration {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         self.as_nanos().encode(out);
     }
 }
 
 impl<K: Key> Key for Option<K> {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         match self {
-            None => out.0.push(tag::NONE),
+            None => out.push(tag::NONE),
             Some(key) => {
-                out.0.push(tag::SOME);
+                out.push(tag::SOME);
                 key.encode(out);
             }
         }
@@ -281,8 +208,9 @@ impl<K: Key> Key for Option<K> {
 }
 
 impl<K: Key> Key for [K] {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
-        out.0.push(tag::LIST);
+        out.push(tag::LIST);
         out.length(self.len());
         for key in self {
             key.encode(out);
@@ -291,24 +219,28 @@ impl<K: Key> Key for [K] {
 }
 
 impl<K: Key> Key for Vec<K> {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         self.as_slice().encode(out);
     }
 }
 
 impl<K: Key, const N: usize> Key for [K; N] {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         self.as_slice().encode(out);
     }
 }
 
 impl Key for KeyRef<'_> {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         out.bytes(self.0);
     }
 }
 
 impl Key for KeyBuf {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         self.as_ref().encode(out);
     }
@@ -317,7 +249,8 @@ impl Key for KeyBuf {
 macro_rules! pointers {
     ($($type:ty)*) => {$(
         impl<K: Key + ?Sized> Key for $type {
-            fn encode(&self, out: &mut KeyBuf) {
+        #[inline]
+    fn encode(&self, out: &mut KeyBuf) {
                 (**self).encode(out);
             }
         }
@@ -327,6 +260,7 @@ macro_rules! pointers {
 pointers!(&K &mut K Box<K> Rc<K> Arc<K>);
 
 impl<K: Key + ToOwned + ?Sized> Key for Cow<'_, K> {
+    #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         (**self).encode(out);
     }
@@ -335,7 +269,8 @@ impl<K: Key + ToOwned + ?Sized> Key for Cow<'_, K> {
 macro_rules! tuples {
     ($($count:literal: $($name:ident $index:tt)*;)*) => {$(
         impl<$($name: Key),*> Key for ($($name,)*) {
-            fn encode(&self, out: &mut KeyBuf) {
+        #[inline]
+    fn encode(&self, out: &mut KeyBuf) {
                 out.fields($count);
                 $(self.$index.encode(out);)*
             }

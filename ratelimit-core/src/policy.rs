@@ -4,9 +4,13 @@ use core::fmt;
 use core::str::FromStr;
 use std::borrow::Cow;
 
+mod identity;
+
 use crate::algorithm::Algorithm;
 use crate::limits::Limits;
 use crate::rate::Rate;
+
+pub use identity::Identity;
 
 /// What is done with a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -127,6 +131,8 @@ named!(OnError, "on_error", "closed, open or local");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     name: Cow<'static, str>,
+    /// Of the name and the algorithm.
+    identity: Identity,
     algorithm: Algorithm,
     limits: Limits,
     mode: Mode,
@@ -142,8 +148,13 @@ impl Policy {
 
     /// A policy whose name is not known while compiling, or with several rates.
     pub const fn named(name: Cow<'static, str>, algorithm: Algorithm, limits: Limits) -> Self {
+        let identity = match &name {
+            Cow::Borrowed(name) => Identity::of(name, algorithm),
+            Cow::Owned(name) => Identity::of(name.as_str(), algorithm),
+        };
         Self {
             name,
+            identity,
             algorithm,
             limits,
             mode: Mode::Enforce,
@@ -177,7 +188,15 @@ impl Policy {
         &self.name
     }
 
+    /// What stands for the name and the algorithm: two policies that have both in common, and no
+    /// others, are known by it.
+    #[inline]
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
     /// The algorithm.
+    #[inline]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }

@@ -16,7 +16,7 @@ use crate::limits::{Limit, Limits, MAX_LIMITS};
 
 /// The state of one rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Bucket(bucket::State),
     Leaky(bucket::State),
     Fixed(fixed_window::State),
@@ -104,7 +104,7 @@ impl State {
     fn refund(&mut self, terms: &Terms, now: u64, charge: &Charge, rate: usize, units: u32) {
         let at = charge.at.as_nanos();
         // A charge of fewer rates than there are now has nothing to give back to the others.
-        let charged_to = charge.charged_to.get(rate).copied().unwrap_or_default();
+        let charged_to = charge.full_at().nth(rate).unwrap_or_default();
         match self {
             Self::Leaky(state) if charge.queued => {
                 *state = leaky_bucket::give_back(*state, terms, now, charged_to, units);
@@ -126,9 +126,7 @@ impl State {
             (Self::Bucket(one) | Self::Leaky(one), Self::Bucket(other) | Self::Leaky(other)) => {
                 one.cmp_full_at(other)
             }
-            _ => self
-                .used(period, now)
-                .cmp(&other.used(other_period, now)),
+            _ => self.used(period, now).cmp(&other.used(other_period, now)),
         }
     }
 
@@ -196,9 +194,9 @@ const MAX_OTHERS: usize = 4;
 
 /// The state of a rate, and the period by which it is found when the limits change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Kept {
-    period: u64,
-    state: State,
+pub(super) struct Kept {
+    pub(super) period: u64,
+    pub(super) state: State,
 }
 
 impl KeyState {
@@ -208,6 +206,26 @@ impl KeyState {
             algorithm,
             rates: SmallVec::new(),
         }
+    }
+
+    /// The state of a key of which one rate is known.
+    pub(super) fn of_one(algorithm: Algorithm, kept: Kept) -> Self {
+        let mut rates = SmallVec::new();
+        rates.push(kept);
+        Self { algorithm, rates }
+    }
+
+    /// The state of the only rate that is known, if it is only one.
+    pub(super) fn only(&self) -> Option<&Kept> {
+        match &self.rates[..] {
+            [kept] => Some(kept),
+            _ => None,
+        }
+    }
+
+    /// The algorithm that the state is of.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// Decides the check and charges it if every rate admits it.
@@ -257,9 +275,11 @@ impl KeyState {
                     .refund(limit.terms(), now.as_nanos(), charge, rate, units);
             }
             charged.cost -= units;
-            for (to, limit) in charged.charged_to.iter_mut().zip(check.limits.as_slice()) {
-                *to = bucket::charged_less(*to, limit.terms(), units);
-            }
+            let limits = check.limits.as_slice();
+            charged.change_full_at(|rate, to| match limits.get(rate) {
+                Some(limit) => bucket::charged_less(to, limit.terms(), units),
+                None => to,
+            });
         } else if by > 0 {
             let ask = Check {
                 cost: 0,
@@ -274,9 +294,11 @@ impl KeyState {
                 // The charge stays as old as it was: what of it expired before must not come back
                 // with what is added now.
                 charged.cost = charge.cost.saturating_add(cost);
-                for (to, limit) in charged.charged_to.iter_mut().zip(check.limits.as_slice()) {
-                    *to = bucket::charged_more(*to, limit.terms(), now.as_nanos(), cost);
-                }
+                let limits = check.limits.as_slice();
+                charged.change_full_at(|rate, to| match limits.get(rate) {
+                    Some(limit) => bucket::charged_more(to, limit.terms(), now.as_nanos(), cost),
+                    None => to,
+                });
             }
         }
         self.peek(&Check { cost: 0, ..*check }, now)
@@ -307,7 +329,9 @@ impl KeyState {
         }
         let now = now.as_nanos();
         let most_used = self.rates.iter().max_by(|one, other| {
-            let used = one.state.cmp_use(one.period, &other.state, other.period, now);
+            let used = one
+                .state
+                .cmp_use(one.period, &other.state, other.period, now);
             used.then(one.period.cmp(&other.period))
         });
         let most_used = most_used.cloned();
@@ -385,27 +409,22 @@ fn answer(
     outcome: Outcome,
     asked: &[Asked],
 ) -> Decision {
-    let buckets = if algorithm.is_bucket() {
-        asked.len()
-    } else {
-        0
+    let cost = match outcome {
+        Outcome::Denied => 0,
+        _ => check.cost,
     };
-    let mut charged_to = SmallVec::with_capacity(buckets);
-    for (pending, _, _) in asked {
-        if let Pending::State(State::Bucket(state) | State::Leaky(state)) = pending {
-            charged_to.push(state.full_at);
-        }
+    let mut charge = Charge::new(at, cost);
+    charge.queued = !check.max_delay.is_zero();
+    if algorithm.is_bucket() {
+        let full_at: SmallVec<[_; MAX_LIMITS]> = asked
+            .iter()
+            .filter_map(|(pending, ..)| match pending {
+                Pending::State(State::Bucket(state) | State::Leaky(state)) => Some(state.full_at),
+                _ => None,
+            })
+            .collect();
+        charge = charge.with_full_at(&full_at);
     }
-    let charge = Charge {
-        at,
-        cost: if outcome == Outcome::Denied {
-            0
-        } else {
-            check.cost
-        },
-        queued: !check.max_delay.is_zero(),
-        charged_to,
-    };
     let verdicts = asked.iter().map(|(_, _, verdict)| verdict);
     Decision::from_verdicts(outcome, algorithm, check.limits, verdicts, charge)
 }

@@ -23,6 +23,7 @@ pub mod fixed_window;
 mod key_state;
 mod kind;
 pub mod leaky_bucket;
+mod packing;
 pub mod sliding_window;
 pub mod sliding_window_counter;
 mod step;
@@ -30,6 +31,7 @@ mod terms;
 
 pub use key_state::KeyState;
 pub use kind::{Algorithm, AlgorithmSet, UnknownAlgorithm};
+pub use packing::{Packed, Packing};
 pub use step::{Step, Verdict, Write};
 pub use terms::{Span, Terms};
 

@@ -54,9 +54,8 @@ impl Log {
     /// How many of the oldest entries no longer count at `now`.
     fn expired(&self, period: u64, now: u64) -> usize {
         let ahead = self.ahead(now);
-        self.entries.partition_point(|entry| {
-            entry.at.saturating_sub(ahead).saturating_add(period) <= now
-        })
+        self.entries
+            .partition_point(|entry| entry.at.saturating_sub(ahead).saturating_add(period) <= now)
     }
 
     /// What counts at `now`.

@@ -1,5 +1,9 @@
 //! What a step answers, whatever the algorithm.
 
+use core::time::Duration;
+
+use crate::decision::Outcome;
+
 /// What a step wants its caller to store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
@@ -26,6 +30,17 @@ pub struct Verdict {
     pub retry_after: u64,
     /// How long until the state equals a fresh key's, if nothing else is admitted.
     pub reset_after: u64,
+}
+
+impl Verdict {
+    #[inline]
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (self.allowed, self.delay) {
+            (false, _) => Outcome::Denied,
+            (true, 0) => Outcome::Allowed,
+            (true, delay) => Outcome::AllowedAfter(Duration::from_nanos(delay)),
+        }
+    }
 }
 
 /// A verdict with the state to store.

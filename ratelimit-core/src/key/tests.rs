@@ -283,9 +283,13 @@ fn common_keys_need_no_allocation() {
         of(&"a".repeat(94)),
     ];
     for key in inline {
-        assert!(!key.0.spilled(), "{} bytes", key.as_ref().as_bytes().len());
+        assert!(
+            !key.is_allocated(),
+            "{} bytes",
+            key.as_ref().as_bytes().len()
+        );
     }
-    assert!(of(&"a".repeat(95)).0.spilled());
+    assert!(of(&"a".repeat(95)).is_allocated());
 }
 
 #[test]
