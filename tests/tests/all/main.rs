@@ -5,6 +5,7 @@ mod backends;
 mod bridge;
 mod concurrency;
 mod guard;
+mod memory;
 mod plain;
 mod postures;
 mod registry;
