@@ -1,66 +1,113 @@
 //! [`Follower`]: compares what a backend answers with what the model does.
 //!
 //! The model leaves one thing open: a key of which nothing is in use may be forgotten, or not. So
-//! there can be several models that agree with everything seen so far; the backend is wrong when
-//! none is left.
+//! there can be several models of a key that agree with everything seen so far; the backend is wrong
+//! when none is left.
 
 use core::fmt::Write;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ratelimit_core::{Check, Decision, Error, ErrorKind, Join, Timestamp};
 
-use crate::model::{Charge, Expected, Model, Refusal};
+use crate::model::{Charge, Expected, Model, Owner, Refusal};
 
-/// What may be true of the store, and what each charge was.
+/// What may be true of one key, and what was charged for it, by the numbers of the charges.
 #[derive(Clone, Debug, PartialEq)]
 struct World {
     model: Model,
-    charges: Vec<Option<Charge>>,
-}
-
-/// One correction: the check, which charge (counted over all checks that were decided, in order),
-/// and by how much.
-#[derive(Clone, Debug)]
-pub struct Correction<'a> {
-    /// The question that was admitted.
-    pub check: Check<'a>,
-    /// The number of the charge.
-    pub charge: usize,
-    /// Units to charge more or to give back.
-    pub by: i64,
+    charges: BTreeMap<usize, Charge>,
 }
 
 /// Everything that may be true of a store, given what its backend said.
 #[derive(Clone, Debug)]
 pub struct Follower {
-    worlds: Vec<World>,
+    tick: u64,
+    /// Each key's by itself, as keys have nothing to do with each other.
+    worlds: BTreeMap<Owner, Vec<World>>,
+    decided: usize,
 }
+
+type Answer = Result<Decision, Error>;
 
 impl Follower {
     /// Nothing has happened yet, on a store whose clock has ticks of so many nanoseconds.
     pub fn new(tick: u64) -> Self {
-        let model = Model::new(tick);
-        let charges = Vec::new();
         Self {
-            worlds: vec![World { model, charges }],
+            tick,
+            worlds: BTreeMap::new(),
+            decided: 0,
         }
     }
 
     /// The backend decided. What is wrong with it, if anything is.
+    ///
+    /// The charges are numbered from zero, in the order of all checks.
     pub fn decided(
         &mut self,
         checks: &[Check<'_>],
         join: Join,
         now: Timestamp,
-        answers: &[Result<Decision, Error>],
+        answers: &[Answer],
     ) -> Result<(), String> {
-        self.follow(now, answers, |world| {
-            let expected = world.model.decide(checks, join, now);
-            let charges = expected.iter().cloned();
-            world
-                .charges
-                .extend(charges.map(|answer| answer.ok().map(|answer| answer.charge)));
+        if join == Join::All {
+            return self.decided_together(checks, now, answers);
+        }
+        counted(checks, answers)?;
+        for (check, answer) in checks.iter().zip(answers) {
+            let number = self.decided;
+            self.follow(check, answer, |world| {
+                let expected = world.model.decide(&[*check], join, now).swap_remove(0);
+                world.keep(number, &expected);
+                expected
+            })?;
+            self.decided += 1;
+        }
+        Ok(())
+    }
+
+    /// One decision of several keys is about all of them: everything that may be true of one can be
+    /// true together with everything that may be true of another.
+    fn decided_together(
+        &mut self,
+        checks: &[Check<'_>],
+        now: Timestamp,
+        answers: &[Answer],
+    ) -> Result<(), String> {
+        let owners: BTreeSet<_> = checks.iter().map(Owner::of).collect();
+        let mut together = vec![World::new(self.tick)];
+        for owner in &owners {
+            let alone = self.possible(owner);
+            let pairs = together
+                .iter()
+                .flat_map(|one| alone.iter().map(|other| one.and(other)));
+            together = pairs.collect();
+        }
+        let first = self.decided;
+        self.decided += checks.len();
+        let agree = agreeing(together, answers, |world| {
+            let expected = world.model.decide(checks, Join::All, now);
+            for (number, expected) in (first..).zip(&expected) {
+                world.keep(number, expected);
+            }
             expected
-        })
+        })?;
+        for owner in owners {
+            let numbers = self.numbers(&owner, checks, first);
+            let alone = agree.iter().map(|world| world.only(&owner, &numbers));
+            let alone = distinct(alone);
+            self.worlds.insert(owner, alone);
+        }
+        Ok(())
+    }
+
+    /// The numbers of this owner's charges, those of a batch that starts at `first` included.
+    fn numbers(&self, owner: &Owner, checks: &[Check<'_>], first: usize) -> Vec<usize> {
+        let before = self.worlds.get(owner).into_iter().flatten();
+        let before = before.flat_map(|world| world.charges.keys().copied());
+        let batch = (first..)
+            .zip(checks)
+            .filter(|(_, check)| Owner::of(check) == *owner);
+        before.chain(batch.map(|(number, _)| number)).collect()
     }
 
     /// The backend was peeked at.
@@ -68,92 +115,164 @@ impl Follower {
         &mut self,
         checks: &[Check<'_>],
         now: Timestamp,
-        answers: &[Result<Decision, Error>],
+        answers: &[Answer],
     ) -> Result<(), String> {
-        self.follow(now, answers, |world| world.model.peek(checks, now))
+        counted(checks, answers)?;
+        for (check, answer) in checks.iter().zip(answers) {
+            self.follow(check, answer, |world| {
+                world.model.peek(&[*check], now).swap_remove(0)
+            })?;
+        }
+        Ok(())
     }
 
-    /// The backend corrected charges. Each stays known by its number.
+    /// The backend corrected the charge of that number by so many units. It stays known by it.
     pub fn adjusted(
         &mut self,
-        corrections: &[Correction<'_>],
+        check: &Check<'_>,
+        number: usize,
+        by: i64,
         now: Timestamp,
-        answers: &[Result<Decision, Error>],
+        answer: &Answer,
     ) -> Result<(), String> {
-        self.follow(now, answers, |world| {
-            let adjust = |correction: &Correction<'_>| {
-                let Correction { check, charge, by } = correction;
-                let before = world.charges[*charge].clone().expect("a decided check");
-                let answer = world.model.adjust(check, &before, *by, now);
-                world.charges[*charge] = Some(answer.charge.clone());
-                Ok(answer)
-            };
-            corrections.iter().map(adjust).collect()
+        self.follow(check, answer, |world| {
+            let charge = world.charges[&number].clone();
+            let expected = Ok(world.model.adjust(check, &charge, by, now));
+            world.keep(number, &expected);
+            expected
         })
     }
 
     /// The backend made keys fresh.
     pub fn reset(&mut self, checks: &[Check<'_>]) {
-        for world in &mut self.worlds {
-            for check in checks {
-                world.model.reset(check);
+        for check in checks {
+            let owner = Owner::of(check);
+            let worlds = self.worlds.get_mut(&owner);
+            for world in worlds.into_iter().flatten() {
+                world.model.reset(&owner);
             }
         }
     }
 
     fn follow(
         &mut self,
-        now: Timestamp,
-        answers: &[Result<Decision, Error>],
-        mut act: impl FnMut(&mut World) -> Vec<Expected>,
+        check: &Check<'_>,
+        answer: &Answer,
+        mut act: impl FnMut(&mut World) -> Expected,
     ) -> Result<(), String> {
-        self.forget(now);
-        let mut wrong = None;
-        self.worlds.retain_mut(|world| {
-            let expected = act(world);
-            let difference = compare(&expected, answers);
-            let agrees = difference.is_ok();
-            if let Err(difference) = difference {
-                wrong.get_or_insert(difference);
-            }
-            agrees
-        });
-        match wrong {
-            Some(difference) if self.worlds.is_empty() => Err(difference),
-            _ => Ok(()),
+        let owner = Owner::of(check);
+        let possible = self.possible(&owner);
+        let answer = core::slice::from_ref(answer);
+        let agree = agreeing(possible, answer, |world| vec![act(world)])?;
+        self.worlds.insert(owner, agree);
+        Ok(())
+    }
+
+    /// Time has passed: every key of which nothing is in use may have been forgotten.
+    pub fn reached(&mut self, now: Timestamp) {
+        for (owner, worlds) in &mut self.worlds {
+            let unused = worlds
+                .iter()
+                .filter(|world| world.model.is_unused(owner, now));
+            let forgotten: Vec<_> = unused
+                .cloned()
+                .map(|mut world| {
+                    world.model.reset(owner);
+                    world
+                })
+                .collect();
+            *worlds = distinct(worlds.drain(..).chain(forgotten));
         }
     }
 
-    /// Every key of which nothing is in use may have been forgotten.
-    fn forget(&mut self, now: Timestamp) {
-        let mut worlds: Vec<World> = Vec::new();
-        for world in self.worlds.drain(..) {
-            let mut variants = vec![world];
-            for owner in variants[0].model.unused(now) {
-                for index in 0..variants.len() {
-                    let mut without = variants[index].clone();
-                    without.model.forget(&owner);
-                    variants.push(without);
-                }
-            }
-            for variant in variants {
-                if !worlds.contains(&variant) {
-                    worlds.push(variant);
-                }
-            }
-        }
-        self.worlds = worlds;
+    /// What may be true of a key.
+    fn possible(&self, owner: &Owner) -> Vec<World> {
+        let known = self.worlds.get(owner).cloned();
+        known.unwrap_or_else(|| vec![World::new(self.tick)])
     }
 }
 
+impl World {
+    fn new(tick: u64) -> Self {
+        Self {
+            model: Model::new(tick),
+            charges: BTreeMap::new(),
+        }
+    }
+
+    fn keep(&mut self, number: usize, expected: &Expected) {
+        if let Ok(answer) = expected {
+            self.charges.insert(number, answer.charge.clone());
+        }
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        let mut charges = self.charges.clone();
+        charges.extend(other.charges.clone());
+        Self {
+            model: self.model.clone().and(&other.model),
+            charges,
+        }
+    }
+
+    fn only(&self, owner: &Owner, numbers: &[usize]) -> Self {
+        let charges = self.charges.iter();
+        let charges = charges.filter(|(number, _)| numbers.contains(number));
+        Self {
+            model: self.model.only(owner),
+            charges: charges
+                .map(|(number, charge)| (*number, charge.clone()))
+                .collect(),
+        }
+    }
+}
+
+fn distinct(worlds: impl Iterator<Item = World>) -> Vec<World> {
+    let mut distinct = Vec::new();
+    for world in worlds {
+        if !distinct.contains(&world) {
+            distinct.push(world);
+        }
+    }
+    distinct
+}
+
+/// Those worlds in which the answers are what is expected; or what is wrong in the first one.
+fn agreeing(
+    mut worlds: Vec<World>,
+    answers: &[Answer],
+    mut act: impl FnMut(&mut World) -> Vec<Expected>,
+) -> Result<Vec<World>, String> {
+    let mut wrong = None;
+    worlds.retain_mut(|world| {
+        let expected = act(world);
+        let difference = compare(&expected, answers);
+        let agrees = difference.is_ok();
+        wrong = wrong.take().or(difference.err());
+        agrees
+    });
+    match wrong {
+        Some(difference) if worlds.is_empty() => Err(difference),
+        _ => Ok(distinct(worlds.into_iter())),
+    }
+}
+
+fn counted(checks: &[Check<'_>], answers: &[Answer]) -> Result<(), String> {
+    if checks.len() == answers.len() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} answers to {} questions",
+        answers.len(),
+        checks.len()
+    ))
+}
+
 /// Says in what way the answers differ from those expected.
-pub fn compare(expected: &[Expected], answers: &[Result<Decision, Error>]) -> Result<(), String> {
+fn compare(expected: &[Expected], answers: &[Answer]) -> Result<(), String> {
     if expected.len() != answers.len() {
-        return Err(format!(
-            "{} answers to {} questions",
-            answers.len(),
-            expected.len()
-        ));
+        let (found, asked) = (answers.len(), expected.len());
+        return Err(format!("{found} answers to {asked} questions"));
     }
     let mut different = String::new();
     for (index, (expected, answer)) in expected.iter().zip(answers).enumerate() {
@@ -170,7 +289,7 @@ pub fn compare(expected: &[Expected], answers: &[Result<Decision, Error>]) -> Re
     Err(different)
 }
 
-fn is_same(expected: &Expected, answer: &Result<Decision, Error>) -> bool {
+fn is_same(expected: &Expected, answer: &Answer) -> bool {
     match (expected, answer) {
         (Err(Refusal::Unsatisfiable), Err(error)) => error.kind() == ErrorKind::Unsatisfiable,
         (Ok(expected), Ok(decision)) => {

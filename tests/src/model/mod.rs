@@ -40,7 +40,7 @@
 //!
 //! **Forgetting.** A key whose states are all unused may be forgotten, or not. It makes a difference
 //! only when the clock steps back or the limits change afterwards; both answers are right.
-//! [`Model::unused`] and [`Model::forget`] let a judge follow either.
+//! [`Model::is_unused`] and [`Model::reset`] let a judge follow either.
 
 pub mod bucket;
 pub mod fixed_window;
@@ -179,21 +179,35 @@ impl Model {
         answer
     }
 
-    /// Makes the key of that check fresh.
-    pub fn reset(&mut self, check: &Check<'_>) {
-        self.keys.remove(&Owner::of(check));
-    }
-
-    /// The keys of which nothing is in use.
-    pub fn unused(&self, now: Timestamp) -> Vec<Owner> {
-        let now = self.ticks(now);
-        let unused = self.keys.iter().filter(|(_, key)| key.is_unused(now));
-        unused.map(|(owner, _)| owner.clone()).collect()
-    }
-
-    /// Forgets a key.
-    pub fn forget(&mut self, owner: &Owner) {
+    /// Makes the key of that owner fresh.
+    pub fn reset(&mut self, owner: &Owner) {
         self.keys.remove(owner);
+    }
+
+    /// Whether the key of that owner is known, and nothing of it is in use.
+    pub fn is_unused(&self, owner: &Owner, now: Timestamp) -> bool {
+        let key = self.keys.get(owner);
+        key.is_some_and(|key| key.is_unused(self.ticks(now)))
+    }
+
+    /// A store that knows the keys of both.
+    pub fn and(mut self, other: &Self) -> Self {
+        let others = other.keys.iter();
+        self.keys
+            .extend(others.map(|(owner, key)| (owner.clone(), key.clone())));
+        self
+    }
+
+    /// A store that knows only that key.
+    pub fn only(&self, owner: &Owner) -> Self {
+        let key = self.keys.get_key_value(owner);
+        Self {
+            tick: self.tick,
+            keys: key
+                .into_iter()
+                .map(|(o, k)| (o.clone(), k.clone()))
+                .collect(),
+        }
     }
 
     fn one(&mut self, check: &Check<'_>, now: Timestamp) -> Expected {

@@ -81,10 +81,8 @@ impl State for Log {
 
     fn refunded(&self, _: &Rate, _: u128, charge: &Charge, _: usize, units: u128) -> Self {
         let mut admitted = self.admitted.clone();
-        for (at, cost) in &mut admitted {
-            if *at == charge.at {
-                *cost = cost.saturating_sub(units);
-            }
+        if let Some((_, cost)) = admitted.iter_mut().find(|(at, _)| *at == charge.at) {
+            *cost = cost.saturating_sub(units);
         }
         admitted.retain(|(_, cost)| *cost > 0);
         Self { admitted }

@@ -3,13 +3,13 @@
 use core::time::Duration;
 
 use ratelimit_core::{
-    Adjust, Algorithm, Charge, Check, Clock, Decision, Error, Join, KeyRef, Limits, OwnedCheck,
-    Policy, Timestamp,
+    Adjust, Algorithm, Charge, Check, Decision, Error, Join, KeyRef, Limits, OwnedCheck, Policy,
+    Timestamp,
 };
 
 use super::random::{Action, Ask, By, Cost, Delay, History, Pause};
 use crate::conformance::bench::Bench;
-use crate::conformance::follow::{Correction, Follower};
+use crate::conformance::follow::Follower;
 
 /// What is charged must not lead past the end of time.
 const LATEST: u64 = 5_000_000_000_000_000_000;
@@ -110,7 +110,8 @@ impl Play<'_> {
     }
 
     fn act(&mut self, action: &Action) -> Result<(), String> {
-        let now = self.bench.clock().now();
+        let now = self.bench.now();
+        self.follower.reached(now);
         match action {
             Action::Now(ask) => {
                 let checks = self.checks(core::slice::from_ref(ask));
@@ -192,15 +193,11 @@ impl Play<'_> {
             })
             .collect();
         let answers = self.bench.adjust_all(&adjusts);
-        let corrections: Vec<_> = chosen
-            .iter()
-            .map(|(index, by)| Correction {
-                check: past(*index).check.as_check(),
-                charge: past(*index).number,
-                by: *by,
-            })
-            .collect();
-        self.follower.adjusted(&corrections, now, &answers)?;
+        for ((index, by), answer) in chosen.iter().zip(&answers) {
+            let Past { number, check, .. } = &self.charges[*index];
+            let check = check.as_check();
+            self.follower.adjusted(&check, *number, *by, now, answer)?;
+        }
         for ((index, _), answer) in chosen.iter().zip(answers) {
             if let Ok(decision) = answer {
                 self.charges[*index].charge = decision.charge().clone();
