@@ -61,7 +61,7 @@ mod tests {
             let (mut few, kept) = Few::collect(1..=count);
             assert_eq!(u32::from(kept), count.min(4));
             few.change(kept, |place, value| {
-                *value += 10 * u32::try_from(place).unwrap()
+                *value += 10 * u32::try_from(place).unwrap();
             });
             let values: Vec<_> = few.iter(kept).copied().collect();
             assert_eq!(values, [1, 12, 23, 34][..usize::from(kept)]);

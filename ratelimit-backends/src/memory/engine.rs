@@ -1,140 +1,80 @@
 //! The engine: finds a key's state, lets the arithmetic work on it, and keeps it or not.
 //!
-//! The clock is read when the locks are held, and again for the overflow, so that it is never
-//! earlier than the newest instant of the state, unless the clock itself stepped back. Nothing is
-//! logged while a lock is held: what writes the log may be limited itself.
+//! Nearly every decision is made without waiting for anybody: the state is read, the arithmetic
+//! says what becomes of it, and it is replaced if nobody else changed it meanwhile. A denial writes
+//! nothing at all. What that way cannot do (a new key, a state that is not packed, limits that have
+//! changed, a clock that stepped back) takes the locks of the key's two lines: a [`Session`].
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use core::time::Duration;
+use std::sync::{Arc, Mutex};
 
+use ratelimit_core::algorithm::Write;
 use ratelimit_core::{
-    Adjust, Algorithm, Answers, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState,
-    Outcome, Policy, Sweep, Swept, Timestamp,
+    Adjust, Algorithm, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState, Sweep, Swept,
+    SystemClock, Timestamp,
 };
 
-use super::fingerprint::{Fingerprint, Seeds};
-use super::kept::Kept;
+use super::hash::{Fingerprint, Seeds};
 use super::overflow::Overflow;
-use super::shard::Shard;
+use super::reclaim::{Reclaim, count_expired, drop_expired};
+use super::session::{Obstacle, Session, Spot};
+use super::states::States;
+use super::sync::pause;
+use super::time::{Counter, Time};
 
-const MOST_SHARDS: usize = 64;
-const KEYS_PER_SHARD: usize = 4_096;
+/// How often a decision is tried without locks before it takes them.
+const TRIES: u32 = 8;
+
+/// The epoch of packed states lies so long before the engine, for clocks that step back a little.
+const BEFORE: Duration = Duration::from_hours(24);
 
 pub(super) struct Engine {
-    clock: Arc<dyn Clock>,
+    pub(super) time: Time,
     seeds: Seeds,
-    /// A power of two of them.
-    shards: Box<[Mutex<Shard>]>,
-    max_keys: usize,
+    pub(super) states: States,
     max_log: u32,
-    /// Locked after a shard, never before one.
-    overflow: Mutex<Overflow>,
+    pub(super) reclaim: Reclaim,
+    /// Locked after lines, never before one.
+    pub(super) overflow: Mutex<Overflow>,
+    /// Whether keys may have been admitted through an overflow bucket that is in use.
+    overflowed: AtomicBool,
     closed: AtomicBool,
 }
 
-/// Where the state of a key is.
-enum Place {
-    Shard,
-    Overflow,
-}
-
-/// The overflow as one question sees it: locked when it is first needed, and until the question is
-/// answered, so that what a batch did to it can be undone. It is to be dropped after the shards'
-/// locks, and says then in the log what there is to say.
-struct Locked<'e, 'c> {
-    engine: &'e Engine,
-    overflow: Option<(MutexGuard<'e, Overflow>, Timestamp)>,
-    /// The policies whose new keys share a bucket.
-    sharing: Vec<&'c Policy>,
-}
-
-impl<'e> Locked<'e, '_> {
-    fn new(engine: &'e Engine) -> Self {
-        Self {
-            engine,
-            overflow: None,
-            sharing: Vec::new(),
-        }
-    }
-
-    /// The overflow, and the time since it is locked.
-    fn overflow(&mut self) -> (&mut Overflow, Timestamp) {
-        let engine = self.engine;
-        let (overflow, now) = self.overflow.get_or_insert_with(|| {
-            let overflow = lock(&engine.overflow);
-            // Another shard's caller may have been here since this one's time was read.
-            let now = engine.clock.now();
-            (overflow, now)
-        });
-        (overflow, *now)
-    }
-
-    /// The time: that of the overflow, which is later, once it is locked.
-    fn now(&self, now: Timestamp) -> Timestamp {
-        self.overflow.as_ref().map_or(now, |(_, now)| *now)
-    }
-}
-
-impl Drop for Locked<'_, '_> {
-    fn drop(&mut self) {
-        self.overflow = None;
-        for policy in &self.sharing {
-            tracing::warn!(
-                policy = policy.name(),
-                max_keys = self.engine.max_keys,
-                "the memory backend is full of live keys: new keys of this policy share one bucket"
-            );
-        }
-    }
-}
-
 impl Engine {
-    pub(super) fn new(clock: Arc<dyn Clock>, max_keys: usize, max_log: u32) -> Self {
-        let count = (max_keys / KEYS_PER_SHARD).clamp(1, MOST_SHARDS);
-        // The next lower power of two.
-        let count = 1 << count.ilog2();
-        let shards = (0..count).map(|index| {
-            // What does not divide goes to the first ones.
-            let keys = max_keys / count + usize::from(index < max_keys % count);
-            Mutex::new(Shard::new(keys))
-        });
+    pub(super) fn new(clock: Option<Arc<dyn Clock>>, max_keys: usize, max_log: u32) -> Self {
+        let time = match clock {
+            Some(clock) => Time::Injected(clock),
+            None => Time::Process(Counter::new()),
+        };
+        let started = match &time {
+            Time::Injected(clock) => clock.now(),
+            Time::Process(_) => SystemClock.now(),
+        };
+        let before = u64::try_from(BEFORE.as_nanos()).unwrap_or(0);
+        let epoch = Timestamp::from_nanos(started.as_nanos().saturating_sub(before));
         Self {
-            clock,
+            time,
             seeds: Seeds::random(),
-            shards: shards.collect(),
-            max_keys,
+            states: States::new(max_keys, epoch),
             max_log,
+            reclaim: Reclaim::default(),
             overflow: Mutex::default(),
+            overflowed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
-    }
-
-    /// Which shard a check's key lives in.
+    /// How many policies have an overflow bucket.
     #[cfg(test)]
-    pub(super) fn shard_of(&self, check: &Check<'_>) -> usize {
-        self.key(check).shard(self.shards.len())
-    }
-
-    /// How many items the queues of expiring keys hold.
-    #[cfg(test)]
-    pub(super) fn queued(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).queued()).sum()
-    }
-
-    pub(super) fn max_keys(&self) -> usize {
-        self.max_keys
+    pub(super) fn overflowing(&self) -> usize {
+        self.overflow.lock().unwrap().len()
     }
 
     pub(super) fn is_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "the memory backend was closed",
-            ));
+            return Err(closed());
         }
         Ok(())
     }
@@ -143,191 +83,232 @@ impl Engine {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// How many policies have an overflow bucket.
-    #[cfg(test)]
-    pub(super) fn overflowing(&self) -> usize {
-        lock(&self.overflow).len()
+    #[inline]
+    pub(super) fn is_overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Acquire)
     }
 
+    /// The overflow must be locked, or be about to be.
+    pub(super) fn set_overflowed(&self, overflowed: bool) {
+        self.overflowed.store(overflowed, Ordering::Release);
+    }
+
+    /// The time, or a later one that was seen already, where the clock never steps back.
+    pub(super) fn not_before(&self, now: Timestamp, seen: Timestamp) -> Timestamp {
+        if self.time.is_injected() {
+            now
+        } else {
+            now.max(seen)
+        }
+    }
+
+    /// Remembers how far ahead a state lies that was charged now.
+    #[inline]
+    pub(super) fn saw(&self, now: Timestamp, fresh_after: Duration) {
+        if self.time.is_injected() {
+            self.states.saw(now, fresh_after);
+        }
+    }
+
+    #[inline]
+    pub(super) fn key(&self, check: &Check<'_>) -> Fingerprint {
+        self.seeds.key(check.policy, check.key)
+    }
+
+    #[inline]
     pub(super) fn decide(&self, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
-        let mut locked = Locked::new(self);
-        let (key, mut shard) = self.lock(check);
-        let now = self.clock.now();
-        self.decide_in(&mut shard, key, check, now, &mut locked)
-            .map(|(decision, _)| decision)
+        let key = self.key(check);
+        match self.decide_at_once(key, check) {
+            Some(decision) => Ok(decision),
+            None => self.decide_locked(key, check),
+        }
+    }
+
+    /// Decides on a packed state without waiting; `None` when it takes more than that.
+    #[inline]
+    fn decide_at_once(&self, key: Fingerprint, check: &Check<'_>) -> Option<Decision> {
+        let mut tries = 0;
+        loop {
+            let found = self.states.table.find(key)?;
+            let packing = self.states.packing(found.seen.head)?;
+            if !packing.suits(check.limits) {
+                return None;
+            }
+            let now = self.time.now();
+            let packed = packing.decide(found.seen.word, check, now)?;
+            let done = match packed.write {
+                Write::Nothing => found.holds(),
+                Write::Charge => found.replace(packed.word),
+                // The clock stepped back, or was read before somebody else charged the key.
+                Write::Repair => return None,
+            };
+            if done {
+                self.saw(now, packed.decision.reset_after());
+                return Some(packed.decision);
+            }
+            if tries > TRIES {
+                return None;
+            }
+            pause(&mut tries);
+        }
+    }
+
+    /// Decides with the locks held, and makes room for a new key.
+    #[cold]
+    fn decide_locked(&self, key: Fingerprint, check: &Check<'_>) -> Result<Decision, Error> {
+        self.with_room(|may_share| {
+            let mut session = Session::open(self, core::iter::once(key));
+            if let Some(kept) = session.find(key) {
+                let decided =
+                    session.change(kept, key, check, |state, now| state.decide(check, now));
+                return decided.map_or_else(|| Err(Stop::Failed(lost())), Ok);
+            }
+            let spot = match session.spot(key, |_| false) {
+                Err(_) if may_share => Spot::Shared,
+                spot => spot?,
+            };
+            if let Spot::Shared = spot {
+                let shared = session.share(check, |state, now| state.decide(check, now));
+                return shared.map_err(Stop::Failed);
+            }
+            let mut state = session.start(check);
+            let now = session.now(&state);
+            let decision = state.decide(check, now);
+            if decision.charge().cost() > 0 {
+                session.keep(&spot, key, state, check);
+            } else {
+                session.leave(&spot);
+            }
+            drop(session);
+            self.reclaim.in_passing(&self.states, now);
+            Ok(decision)
+        })
+    }
+
+    /// Does something for which a new key may need room; without any, it shares.
+    pub(super) fn with_room<R>(
+        &self,
+        mut work: impl FnMut(bool) -> Result<R, Stop>,
+    ) -> Result<R, Error> {
+        let mut may_share = false;
+        loop {
+            match work(may_share) {
+                Ok(done) => return Ok(done),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Obstacle(obstacle)) => may_share = !self.make_room(obstacle),
+            }
+        }
+    }
+
+    /// Whether there may be room now.
+    fn make_room(&self, obstacle: Obstacle) -> bool {
+        let now = self.time.now();
+        match obstacle {
+            Obstacle::Full => {
+                self.states.follow_back(now);
+                self.reclaim.make_room(&self.states, now)
+            }
+            Obstacle::Crowded(key) => {
+                let lines = self.states.table.lines_beside(key);
+                // Half-empty is better than split.
+                let slots = lines.len() * super::line::SLOTS;
+                let dropped: usize = lines
+                    .map(|line| drop_expired(&self.states, line, now).0)
+                    .sum();
+                dropped > slots / 8 || self.states.table.split(key)
+            }
+        }
     }
 
     pub(super) fn peek(&self, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
-        let mut locked = Locked::new(self);
-        let (key, mut shard) = self.lock(check);
-        let now = self.clock.now();
-        Ok(self.peek_in(&mut shard, key, check, now, &mut locked))
+        let key = self.key(check);
+        let mut session = Session::open(self, core::iter::once(key));
+        Ok(self.peek_in(&mut session, key, check))
+    }
+
+    pub(super) fn peek_in(
+        &self,
+        session: &mut Session<'_, '_>,
+        key: Fingerprint,
+        check: &Check<'_>,
+    ) -> Decision {
+        let kept = session
+            .find(key)
+            .and_then(|(_, seen)| self.states.get(&seen));
+        let state = kept.unwrap_or_else(|| session.start(check));
+        let now = session.now(&state);
+        state.peek(check, now)
     }
 
     pub(super) fn adjust(&self, adjust: &Adjust<'_>) -> Result<Decision, Error> {
         self.is_open()?;
         let check = &adjust.check;
-        let mut locked = Locked::new(self);
-        let (key, mut shard) = self.lock(check);
-        let now = self.clock.now();
-        if let Some(decision) =
-            shard.adjust(key, check.limits, now, |state| state.adjust(adjust, now))
-        {
-            return Ok(decision);
-        }
-        // The charge may be in the overflow bucket.
-        if self.shared_bucket(&mut shard, check, &mut locked).is_none() {
-            let mut state = KeyState::fresh(check.policy.algorithm());
-            let decision = state.adjust(adjust, now);
-            let kept = Kept::new(state, check.limits);
-            if kept.fresh_at <= now {
-                return Ok(decision);
+        let key = self.key(check);
+        let decision = self.with_room(|may_share| {
+            let mut session = Session::open(self, core::iter::once(key));
+            if let Some(kept) = session.find(key) {
+                let decided =
+                    session.change(kept, key, check, |state, now| state.adjust(adjust, now));
+                return decided.map_or_else(|| Err(Stop::Failed(lost())), Ok);
             }
-            if shard.make_room(now) {
-                shard.insert(key, kept, now);
-                return Ok(decision);
+            // The charge may be in the overflow bucket.
+            if session.live_bucket(check).is_none() {
+                let mut state = KeyState::fresh(check.policy.algorithm());
+                let now = session.now(&state);
+                let decision = state.adjust(adjust, now);
+                if state.fresh_at() <= now {
+                    return Ok(decision);
+                }
+                match session.spot(key, |_| false) {
+                    Err(_) if may_share => {}
+                    spot => {
+                        session.keep(&spot?, key, state, check);
+                        return Ok(decision);
+                    }
+                }
             }
-        }
-        self.share(&mut shard, check, &mut locked, |overflow, policy, now| {
-            overflow.adjust(policy, check, now, |state| state.adjust(adjust, now))
-        })
+            session
+                .share(check, |state, now| state.adjust(adjust, now))
+                .map_err(Stop::Failed)
+        })?;
+        // It may be forgotten earlier than it was to be.
+        self.reclaim.expect(Timestamp::default());
+        Ok(decision)
     }
 
     pub(super) fn reset(&self, check: &Check<'_>) -> Result<(), Error> {
         self.is_open()?;
-        let (key, mut shard) = self.lock(check);
-        shard.remove(key);
+        let key = self.key(check);
+        Session::open(self, core::iter::once(key)).forget(key);
         Ok(())
     }
 
-    /// All or none. The locks of all shards that are touched are taken in order, so that two
-    /// batches never wait for each other.
-    pub(super) fn decide_all(&self, checks: &[Check<'_>]) -> Answers {
-        let refused: Vec<_> = checks
-            .iter()
-            .map(|check| self.accepts(check).err())
-            .collect();
-        let keys: Vec<_> = checks.iter().map(|check| self.key(check)).collect();
-        let mut touched: Vec<_> = keys
-            .iter()
-            .map(|key| key.shard(self.shards.len()))
-            .collect();
-        touched.sort_unstable();
-        touched.dedup();
-        let mut locked = Locked::new(self);
-        let mut shards: Vec<_> = touched
-            .iter()
-            .map(|index| lock(&self.shards[*index]))
-            .collect();
-        let now = self.clock.now();
-        let position = |key: &Fingerprint| {
-            touched
-                .binary_search(&key.shard(self.shards.len()))
-                .unwrap_or_default()
-        };
-
-        let mut answers = Vec::with_capacity(checks.len());
-        let mut undo = Vec::new();
-        let mut denied = None;
-        if refused.iter().all(Option::is_none) {
-            for (check, key) in checks.iter().zip(&keys) {
-                let shard = &mut shards[position(key)];
-                let kept = shard.get(*key).cloned();
-                let bucket = if kept.is_none() && shard.is_full() {
-                    let policy = self.seeds.policy(check.policy);
-                    locked.overflow().0.get(policy).cloned()
-                } else {
-                    None
-                };
-                match self.decide_in(shard, *key, check, now, &mut locked) {
-                    Ok((decision, place)) => {
-                        undo.push((place, kept, bucket));
-                        if !decision.is_allowed() {
-                            denied = Some((answers.len(), Ok(decision)));
-                            break;
-                        }
-                        answers.push(Ok(decision));
-                    }
-                    Err(error) => {
-                        denied = Some((answers.len(), Err(error)));
-                        break;
-                    }
-                }
-            }
-            if denied.is_none() {
-                return answers;
-            }
-        }
-
-        for ((check, key), (place, kept, bucket)) in checks.iter().zip(&keys).zip(undo).rev() {
-            match place {
-                Place::Shard => shards[position(key)].restore(*key, kept),
-                Place::Overflow => {
-                    let policy = self.seeds.policy(check.policy);
-                    locked.overflow().0.restore(policy, bucket, check);
-                }
-            }
-        }
-        let mut answers: Answers = checks
-            .iter()
-            .zip(&keys)
-            .zip(refused)
-            .map(|((check, key), refused)| {
-                let shard = &mut shards[position(key)];
-                let decision = self.peek_in(shard, *key, check, now, &mut locked);
-                refused.map_or(Ok(decision.with_outcome(Outcome::Denied)), Err)
-            })
-            .collect();
-        if let Some((index, answer)) = denied {
-            // It may only have been denied because of the checks of the same key before it.
-            answers[index] = answer;
-        }
-        answers
-    }
-
+    /// Line by line: nobody waits for longer than one takes.
     pub(super) fn sweep(&self, sweep: Sweep) -> Result<Swept, Error> {
         self.is_open()?;
         let (mut removed, mut kept) = (0, 0);
-        for shard in &self.shards {
-            if sweep.dry_run {
-                let shard = lock(shard);
-                let expired = shard.count_expired(self.clock.now());
-                removed += expired;
-                kept += shard.len() - expired;
-                continue;
+        for line in 0..self.states.table.lines() {
+            let now = self.time.now();
+            if !sweep.dry_run {
+                removed += drop_expired(&self.states, line, now).0;
             }
-            loop {
-                let mut shard = lock(shard);
-                let dropped = shard.drop_expired(self.clock.now(), sweep.batch);
-                removed += dropped;
-                if dropped < sweep.batch {
-                    kept += shard.len();
-                    break;
-                }
-            }
+            let (expired, live) = count_expired(&self.states, line, now);
+            removed += expired;
+            kept += live;
         }
         Ok(Swept::new(removed as u64, kept as u64))
     }
 
     /// Whether the check can be decided at all.
-    fn accepts(&self, check: &Check<'_>) -> Result<(), Error> {
-        self.is_open()?;
+    #[inline]
+    pub(super) fn accepts(&self, check: &Check<'_>) -> Result<(), Error> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(closed());
+        }
         if check.policy.algorithm() == Algorithm::SlidingWindow {
-            let largest = check
-                .limits
-                .as_slice()
-                .iter()
-                .map(|limit| limit.rate().limit())
-                .max();
-            if let Some(limit) = largest.filter(|limit| *limit > self.max_log) {
-                return Err(Incapable::LogTooLong {
-                    limit,
-                    max_log: self.max_log,
-                }
-                .into());
-            }
+            self.accepts_log(check)?;
         }
         let capacity = check.capacity();
         if check.cost > capacity {
@@ -336,109 +317,42 @@ impl Engine {
         Ok(())
     }
 
-    fn key(&self, check: &Check<'_>) -> Fingerprint {
-        self.seeds.key(check.policy, check.key)
-    }
-
-    fn lock(&self, check: &Check<'_>) -> (Fingerprint, MutexGuard<'_, Shard>) {
-        let key = self.key(check);
-        (key, lock(&self.shards[key.shard(self.shards.len())]))
-    }
-
-    fn decide_in<'c>(
-        &self,
-        shard: &mut Shard,
-        key: Fingerprint,
-        check: &Check<'c>,
-        now: Timestamp,
-        locked: &mut Locked<'_, 'c>,
-    ) -> Result<(Decision, Place), Error> {
-        let now = locked.now(now);
-        if let Some(decision) =
-            shard.decide(key, check.limits, now, |state| state.decide(check, now))
-        {
-            return Ok((decision, Place::Shard));
-        }
-        if shard.make_room(now) {
-            let mut kept = self.new_key(shard, check, locked);
-            let now = locked.now(now);
-            let decision = kept.decide(check.limits, |state| state.decide(check, now));
-            if decision.charge().cost() > 0 {
-                shard.insert(key, kept, now);
+    fn accepts_log(&self, check: &Check<'_>) -> Result<(), Error> {
+        let limits = check.limits.as_slice().iter();
+        let largest = limits.map(|limit| limit.rate().limit()).max();
+        match largest.filter(|limit| *limit > self.max_log) {
+            Some(limit) => Err(Incapable::LogTooLong {
+                limit,
+                max_log: self.max_log,
             }
-            return Ok((decision, Place::Shard));
+            .into()),
+            None => Ok(()),
         }
-        self.share(shard, check, locked, |overflow, policy, now| {
-            overflow.decide(policy, check, now, |state| state.decide(check, now))
-        })
-        .map(|decision| (decision, Place::Overflow))
-    }
-
-    /// Lets something work on the policy's overflow bucket.
-    fn share<'c>(
-        &self,
-        shard: &mut Shard,
-        check: &Check<'c>,
-        locked: &mut Locked<'_, 'c>,
-        work: impl FnOnce(&mut Overflow, Fingerprint, Timestamp) -> Result<(Decision, bool), Error>,
-    ) -> Result<Decision, Error> {
-        let policy = self.seeds.policy(check.policy);
-        let (overflow, now) = locked.overflow();
-        shard.overflowed = true;
-        let (decision, say) = work(overflow, policy, now)?;
-        if say {
-            locked.sharing.push(check.policy);
-        }
-        Ok(decision)
-    }
-
-    fn peek_in(
-        &self,
-        shard: &mut Shard,
-        key: Fingerprint,
-        check: &Check<'_>,
-        now: Timestamp,
-        locked: &mut Locked<'_, '_>,
-    ) -> Decision {
-        match shard.get(key) {
-            Some(kept) => kept.state.peek(check, locked.now(now)),
-            None => {
-                let kept = self.new_key(shard, check, locked);
-                kept.state.peek(check, locked.now(now))
-            }
-        }
-    }
-
-    /// The state with which a new key starts: that of the overflow bucket while it is in use, as
-    /// the key may have been admitted through it.
-    fn new_key(&self, shard: &mut Shard, check: &Check<'_>, locked: &mut Locked<'_, '_>) -> Kept {
-        let fresh = || Kept::new(KeyState::fresh(check.policy.algorithm()), check.limits);
-        self.shared_bucket(shard, check, locked)
-            .cloned()
-            .unwrap_or_else(fresh)
-    }
-
-    /// The policy's overflow bucket, if it is in use by keys of this shard.
-    fn shared_bucket<'l>(
-        &self,
-        shard: &mut Shard,
-        check: &Check<'_>,
-        locked: &'l mut Locked<'_, '_>,
-    ) -> Option<&'l Kept> {
-        if !shard.overflowed {
-            return None;
-        }
-        let (overflow, now) = locked.overflow();
-        if overflow.is_over(now) {
-            shard.overflowed = false;
-            return None;
-        }
-        overflow.live(self.seeds.policy(check.policy), now)
     }
 }
 
-/// Nothing panics while it holds one of these locks but a user's clock, and that only before a
-/// state is changed or after.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Why an attempt did not come to its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It is to be made again with more room, or without any.
+    Obstacle(Obstacle),
+    /// It cannot be made.
+    Failed(Error),
+}
+
+impl From<Obstacle> for Stop {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::Obstacle(obstacle)
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the memory backend was closed")
+}
+
+/// Not reached: a slot that says where its state is kept is freed together with it.
+#[cold]
+pub(super) fn lost() -> Error {
+    Error::new(ErrorKind::Other, "the memory backend lost a state")
 }

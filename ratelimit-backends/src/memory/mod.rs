@@ -1,16 +1,29 @@
 //! [`MemoryBackend`]: decides in this process's memory.
 //!
-//! - `fingerprint`: what a key is kept as.
-//! - `kept`: a state, and until when it is kept.
-//! - `shard`: the keys that one lock guards, and which of them can be forgotten.
+//! - `hash`: what a key is known by.
+//! - `line`: four slots in a cache line, and their lock; `table`: how a key finds its lines, and how
+//!   the table grows.
+//! - `packings`, `unpacked`: how states are kept in words, and those that are not.
+//! - `states`: all of these together: the state of a key, by slot.
+//! - `reclaim`: how keys are forgotten that equal fresh ones.
 //! - `overflow`: what holds the keys that find no room.
-//! - `engine`: the three together; the backend's methods on top of it are here.
+//! - `session`: the lines of some keys, locked.
+//! - `engine`, `batch`: a question, several as one; the backend's methods on top of them are here.
+//! - `time`: where `now` comes from; `sync`: the atomics.
 
+mod batch;
 mod engine;
-mod fingerprint;
-mod kept;
+mod hash;
+mod line;
 mod overflow;
-mod shard;
+mod packings;
+mod reclaim;
+mod session;
+mod states;
+mod sync;
+mod table;
+mod time;
+mod unpacked;
 
 use core::fmt;
 use core::future::ready;
@@ -19,7 +32,7 @@ use std::sync::Arc;
 
 use ratelimit_core::{
     Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Clock, ClockKind,
-    Decision, Error, Join, JoinScope, MonotonicClock, Pong, Sweep, Swept,
+    Decision, Error, Join, JoinScope, Pong, Sweep, Swept,
 };
 
 use engine::Engine;
@@ -88,12 +101,12 @@ impl MemoryBackend {
 
     /// How many keys are kept now, live or not yet dropped.
     pub fn keys(&self) -> usize {
-        self.engine.keys()
+        self.engine.states.kept()
     }
 
     /// The most keys that are kept.
     pub fn max_keys(&self) -> usize {
-        self.engine.max_keys()
+        self.engine.states.max_keys()
     }
 }
 
@@ -167,9 +180,6 @@ impl MemoryBuilder {
         } else {
             ClockKind::Process
         };
-        let clock = self
-            .clock
-            .unwrap_or_else(|| Arc::new(MonotonicClock::new()));
         let delayed = AlgorithmSet::EMPTY.with(ratelimit_core::Algorithm::LeakyBucket);
         MemoryBackend {
             capabilities: Capabilities::new(AlgorithmSet::ALL)
@@ -179,7 +189,7 @@ impl MemoryBuilder {
                 .with_clock(kind, Duration::from_nanos(1))
                 .with_immediate(true)
                 .with_max_log(self.max_log),
-            engine: Engine::new(clock, self.max_keys, self.max_log),
+            engine: Engine::new(self.clock, self.max_keys, self.max_log),
         }
     }
 }

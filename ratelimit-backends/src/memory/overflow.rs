@@ -3,10 +3,7 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
-use ratelimit_core::{Check, Error, ErrorKind, KeyState, Timestamp};
-
-use super::fingerprint::Fingerprint;
-use super::kept::Kept;
+use ratelimit_core::{Check, Error, ErrorKind, Identity, KeyState, Timestamp};
 
 /// At most one log line per policy in this time.
 const LOG_EVERY: Duration = Duration::from_mins(1);
@@ -16,7 +13,7 @@ pub(super) const MOST_POLICIES: usize = 1_024;
 
 #[derive(Debug)]
 struct Shared {
-    kept: Kept,
+    state: KeyState,
     /// The longest that it was ever to be in use when it was last charged.
     longest: Duration,
     logged_at: Option<Timestamp>,
@@ -26,26 +23,25 @@ impl Shared {
     /// Whether it differs from a fresh bucket.
     fn is_live(&mut self, now: Timestamp) -> bool {
         // Where the clock stepped back, no longer than it could ever have been.
-        self.kept.fresh_at = self.kept.fresh_at.min(now.plus(self.longest));
-        self.kept.fresh_at > now
-    }
-
-    fn charged(&mut self, now: Timestamp) {
-        self.longest = self.longest.max(self.kept.fresh_at.since(now));
+        let latest = now.plus(self.longest);
+        if self.state.fresh_at() > latest {
+            self.state.follow_back(now, latest);
+        }
+        self.state.fresh_at() > now
     }
 }
 
 /// The overflow buckets, by policy.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
-    policies: HashMap<Fingerprint, Shared>,
+    policies: HashMap<Identity, Shared>,
 }
 
 impl Overflow {
     /// The policy's bucket, while it differs from a fresh one.
-    pub(super) fn live(&mut self, policy: Fingerprint, now: Timestamp) -> Option<&Kept> {
+    pub(super) fn live(&mut self, policy: Identity, now: Timestamp) -> Option<&KeyState> {
         let shared = self.policies.get_mut(&policy)?;
-        shared.is_live(now).then_some(&shared.kept)
+        shared.is_live(now).then_some(&shared.state)
     }
 
     /// Whether no bucket is in use any more; forgets those that are not.
@@ -63,12 +59,8 @@ impl Overflow {
     }
 
     /// The bucket of the check's policy, made if need be, and whether to say so in the log.
-    fn shared(
-        &mut self,
-        policy: Fingerprint,
-        check: &Check<'_>,
-        now: Timestamp,
-    ) -> Result<(&mut Shared, bool), Error> {
+    fn shared(&mut self, check: &Check<'_>, now: Timestamp) -> Result<(&mut Shared, bool), Error> {
+        let policy = check.policy.identity();
         if self.policies.len() >= MOST_POLICIES && !self.policies.contains_key(&policy) {
             self.policies.retain(|_, shared| shared.is_live(now));
             if self.policies.len() >= MOST_POLICIES {
@@ -79,7 +71,7 @@ impl Overflow {
             }
         }
         let shared = self.policies.entry(policy).or_insert_with(|| Shared {
-            kept: Kept::new(KeyState::fresh(check.policy.algorithm()), check.limits),
+            state: KeyState::fresh(check.policy.algorithm()),
             longest: Duration::ZERO,
             logged_at: None,
         });
@@ -94,45 +86,18 @@ impl Overflow {
         Ok((shared, due))
     }
 
-    /// Lets a decision work on the policy's bucket; the answer, and whether to log it.
-    pub(super) fn decide<R>(
+    /// Lets something work on the policy's bucket; its answer, and whether to log it.
+    pub(super) fn with<R>(
         &mut self,
-        policy: Fingerprint,
         check: &Check<'_>,
         now: Timestamp,
-        decide: impl FnOnce(&mut KeyState) -> R,
+        work: impl FnOnce(&mut KeyState) -> R,
     ) -> Result<(R, bool), Error> {
-        let (shared, due) = self.shared(policy, check, now)?;
-        let answer = shared.kept.decide(check.limits, decide);
-        shared.charged(now);
+        let (shared, due) = self.shared(check, now)?;
+        let answer = work(&mut shared.state);
+        let ahead = shared.state.fresh_at().since(now);
+        shared.longest = shared.longest.max(ahead);
         Ok((answer, due))
-    }
-
-    /// Lets a correction work on the policy's bucket; the answer, and whether to log it.
-    pub(super) fn adjust<R>(
-        &mut self,
-        policy: Fingerprint,
-        check: &Check<'_>,
-        now: Timestamp,
-        adjust: impl FnOnce(&mut KeyState) -> R,
-    ) -> Result<(R, bool), Error> {
-        let (shared, due) = self.shared(policy, check, now)?;
-        let answer = shared.kept.adjust(check.limits, adjust);
-        shared.charged(now);
-        Ok((answer, due))
-    }
-
-    pub(super) fn get(&self, policy: Fingerprint) -> Option<&Kept> {
-        self.policies.get(&policy).map(|shared| &shared.kept)
-    }
-
-    /// Puts back what [`get`](Self::get) said before the policy's bucket was changed.
-    pub(super) fn restore(&mut self, policy: Fingerprint, kept: Option<Kept>, check: &Check<'_>) {
-        if let Some(shared) = self.policies.get_mut(&policy) {
-            shared.kept = kept.unwrap_or_else(|| {
-                Kept::new(KeyState::fresh(check.policy.algorithm()), check.limits)
-            });
-        }
     }
 
     #[cfg(test)]

@@ -18,7 +18,7 @@ impl State {
     ///
     /// A clock that stepped back moves the window's count to the window that is now: as if no
     /// time had passed.
-    fn at(self, period: u64, now: u64) -> (Self, bool) {
+    pub(super) fn at(self, period: u64, now: u64) -> (Self, bool) {
         let window = now / period;
         let ahead = self.count > 0 && self.window > window;
         let count = if ahead || self.window == window {

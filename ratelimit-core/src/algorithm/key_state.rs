@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use super::sliding_window::Log;
 use super::{
-    Algorithm, Terms, Verdict, Write, bucket, fixed_window, leaky_bucket, sliding_window_counter,
+    Algorithm, Span, Terms, Verdict, Write, bucket, fixed_window, leaky_bucket,
+    sliding_window_counter,
 };
 use crate::check::{Adjust, Check};
 use crate::clock::Timestamp;
@@ -147,6 +148,32 @@ impl State {
             Self::Fixed(state) => Self::Fixed(state.carried(from, to, now)),
             Self::Counter(state) => Self::Counter(state.carried(from, to, now)),
             Self::Log(log) => Self::Log(Box::new(log.carried(from, now))),
+        }
+    }
+
+    fn newest(&self, period: u64) -> u64 {
+        match self {
+            // The instant at which a bucket is full again says nothing of when it was charged.
+            Self::Bucket(_) | Self::Leaky(_) => 0,
+            Self::Fixed(state) => state.window.saturating_mul(period),
+            Self::Counter(state) => state.window.saturating_mul(period),
+            Self::Log(log) => log.newest(),
+        }
+    }
+
+    fn follow_back(&mut self, period: u64, now: u64, latest: u64) {
+        match self {
+            Self::Bucket(state) | Self::Leaky(state) => {
+                if state.full_at.whole > latest {
+                    state.full_at = Span {
+                        whole: latest,
+                        part: 0,
+                    };
+                }
+            }
+            Self::Fixed(state) => *state = state.at(period, now).0,
+            Self::Counter(state) => *state = state.at(period, now).0,
+            Self::Log(log) => log.follow_back(now),
         }
     }
 
@@ -310,6 +337,24 @@ impl KeyState {
         let rates = self.rates.iter();
         let latest = rates.map(|kept| kept.state.fresh_at(kept.period)).max();
         Timestamp::from_nanos(latest.unwrap_or(0))
+    }
+
+    /// The newest instant that the state has seen, as far as it can tell: a caller whose clock never
+    /// steps back, and that read it before somebody else charged the key, takes this for `now`.
+    pub fn newest(&self) -> Timestamp {
+        let rates = self.rates.iter();
+        let newest = rates.map(|kept| kept.state.newest(kept.period)).max();
+        Timestamp::from_nanos(newest.unwrap_or(0))
+    }
+
+    /// Moves a state that lies ahead, since the clock stepped back to `now`, to where it is fresh at
+    /// `latest`, or for windows at the end of those that are now: it is not to be kept for longer
+    /// than it could ever have been.
+    pub fn follow_back(&mut self, now: Timestamp, latest: Timestamp) {
+        for kept in &mut self.rates {
+            kept.state
+                .follow_back(kept.period, now.as_nanos(), latest.as_nanos());
+        }
     }
 
     /// Whether the first states are those of these rates.

@@ -33,8 +33,6 @@ pub struct LogStep {
     pub verdict: Verdict,
     /// How many of the oldest entries no longer count.
     expired: usize,
-    /// How far the entries lie ahead, because the clock stepped back.
-    ahead: u64,
     charge: Entry,
 }
 
@@ -47,8 +45,22 @@ impl Log {
     /// How far the entries lie ahead: a clock that stepped back moves the whole log back, as if no
     /// time had passed.
     fn ahead(&self, now: u64) -> u64 {
-        let newest = self.entries.back().map_or(0, |entry| entry.at);
-        newest.saturating_sub(now)
+        self.newest().saturating_sub(now)
+    }
+
+    /// When the latest call was admitted.
+    pub(super) fn newest(&self) -> u64 {
+        self.entries.back().map_or(0, |entry| entry.at)
+    }
+
+    /// Moves entries that lie ahead back.
+    pub(super) fn follow_back(&mut self, now: u64) {
+        let ahead = self.ahead(now);
+        if ahead > 0 {
+            for entry in &mut self.entries {
+                entry.at = entry.at.saturating_sub(ahead);
+            }
+        }
     }
 
     /// How many of the oldest entries no longer count at `now`.
@@ -125,7 +137,6 @@ impl Log {
                 reset_after,
             },
             expired,
-            ahead,
             charge: Entry { at: now, cost },
         }
     }
@@ -142,11 +153,7 @@ impl Log {
             .map(|entry| u64::from(entry.cost))
             .sum();
         self.total = self.total.saturating_sub(gone);
-        if step.ahead > 0 {
-            for entry in &mut self.entries {
-                entry.at = entry.at.saturating_sub(step.ahead);
-            }
-        }
+        self.follow_back(step.charge.at);
         if step.write == Write::Charge {
             self.total += u64::from(step.charge.cost);
             match self.entries.back_mut() {

@@ -29,7 +29,7 @@ impl State {
     /// A clock that stepped back to another window takes both counts along, in full, as the count
     /// of the window that is now. (Moving them as they are would not do: further into its window
     /// than before, the previous one would weigh less.)
-    fn at(self, period: u64, now: u64) -> (Self, bool) {
+    pub(super) fn at(self, period: u64, now: u64) -> (Self, bool) {
         let window = now / period;
         let ahead = self.window > window && (self.current > 0 || self.previous > 0);
         let (previous, current) = if ahead {

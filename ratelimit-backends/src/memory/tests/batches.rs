@@ -154,7 +154,7 @@ fn joined_batches_of_crossing_keys_do_not_deadlock() {
 
 #[test]
 fn undoing_a_batch_takes_back_no_charge_of_another_caller() {
-    let backend = full_backend_of_two_shards(ManualClock::new());
+    let backend = full_backend_of_segments(ManualClock::new());
     let policy = policy(Algorithm::FixedWindow, "20000/d");
     let closed = Policy::named(
         "closed".into(),

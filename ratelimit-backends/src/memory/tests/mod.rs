@@ -126,7 +126,7 @@ fn full_backend(builder: super::MemoryBuilder) -> MemoryBackend {
     backend
 }
 
-/// A backend of two shards in which no key finds room.
-fn full_backend_of_two_shards(clock: impl ratelimit_core::Clock) -> MemoryBackend {
+/// A backend of several segments in which no key finds room.
+fn full_backend_of_segments(clock: impl ratelimit_core::Clock) -> MemoryBackend {
     full_backend(MemoryBackend::builder().clock(clock).max_keys(8_192))
 }

@@ -182,7 +182,7 @@ fn a_caller_that_is_overtaken_takes_the_overflow_to_no_earlier_time() {
         clock: ManualClock::new(),
         meanwhile: Mutex::new(None),
     });
-    let backend = Arc::new(full_backend_of_two_shards(Arc::clone(&clock)));
+    let backend = Arc::new(full_backend_of_segments(Arc::clone(&clock)));
     let policy = policy(Algorithm::FixedWindow, "3/m");
     clock.clock.advance(Duration::from_secs(59));
     let (sender, admitted) = mpsc::channel();
@@ -218,45 +218,40 @@ fn a_new_key_that_is_overtaken_starts_at_the_time_of_the_overflow() {
         clock: ManualClock::new(),
         meanwhile: Mutex::new(None),
     });
-    let backend = Arc::new(full_backend_of_two_shards(Arc::clone(&clock)));
+    let backend = Arc::new(full_backend_of_segments(Arc::clone(&clock)));
     let policy = policy(Algorithm::FixedWindow, "3/m");
-    let shard_of = |key: &str| {
-        let key = KeyBuf::of(key);
-        let check = Check::new(&policy, policy.limits(), key.as_ref());
-        backend.engine.shard_of(&check)
-    };
     clock.clock.advance(Duration::from_secs(59));
     assert!(admit(&backend, &policy, "k"), "through the overflow");
+    // It was looked everywhere for keys that can be forgotten, so that nobody waits for "k" below.
+    let elsewhere = Policy::named("elsewhere".into(), Algorithm::Gcra, *policy.limits());
+    for key in 0..10 {
+        admit(&backend, &elsewhere, &key.to_string());
+    }
 
-    // A place in its shard becomes free, and none in the other one.
-    let limits = "1/366d".parse().unwrap();
-    let filler = Policy::named("filler".into(), Algorithm::FixedWindow, limits);
-    let freed = (0..10_000)
-        .map(|key: u32| KeyBuf::of(&key.to_string()))
-        .find(|key| {
-            let check = Check::new(&filler, filler.limits(), key.as_ref());
-            backend.engine.shard_of(&check) == shard_of("k")
-        });
-    let freed = freed.unwrap();
-    let check = Check::new(&filler, filler.limits(), freed.as_ref());
-    now(backend.reset(&[check])).unwrap();
-    let other = (0..10_000).map(|key: u32| format!("other {key}"));
-    let other = other
-        .into_iter()
-        .find(|key| shard_of(key) != shard_of("k"))
-        .unwrap();
-
-    // After the shard's time was read, the next minute begins, and the overflow is used in it.
+    // After the time of "k" was read, the next minute begins, the overflow is used in it, and there
+    // is room.
     let meanwhile = {
         let (backend, policy, clock) = (Arc::clone(&backend), policy.clone(), clock.clock.clone());
         move || {
             clock.advance(Duration::from_secs(1));
-            assert!(admit(&backend, &policy, &other));
+            assert!(admit(&backend, &policy, "other"));
+            let limits = "1/366d".parse().unwrap();
+            let filler = Policy::named("filler".into(), Algorithm::FixedWindow, limits);
+            let freed = KeyBuf::of("7");
+            let check = Check::new(&filler, filler.limits(), freed.as_ref());
+            now(backend.reset(&[check])).unwrap();
         }
     };
     *clock.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
     let admitted = (0..9).filter(|_| admit(&backend, &policy, "k")).count();
     assert_eq!(admitted, 2, "of three, one is the overflow's");
+    let check = Check::new(&policy, policy.limits(), KeyBuf::of("k").as_ref()).to_owned();
+    let found = backend
+        .engine
+        .states
+        .table
+        .find(backend.engine.key(&check.as_check()));
+    assert!(found.is_some(), "it has found room");
 }
 
 #[test]

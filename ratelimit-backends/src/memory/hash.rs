@@ -1,0 +1,109 @@
+//! What a key is known by: 64 bits, seeded at random for each backend.
+
+use core::hash::{BuildHasher, Hasher};
+use std::hash::RandomState;
+
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
+use ratelimit_core::{KeyRef, Policy};
+
+/// Stands for one key of one policy and algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Fingerprint(pub(super) u64);
+
+/// The secrets of one backend. Without them nobody can compute keys that share a fingerprint, a
+/// line or a segment.
+#[derive(Debug)]
+pub(super) struct Seeds {
+    shared: SharedSeed,
+    policies: [u64; 2],
+}
+
+impl Seeds {
+    pub(super) fn random() -> Self {
+        // The standard library's hasher is seeded by the operating system.
+        let random = RandomState::new();
+        let secret = |index: u64| random.hash_one(index);
+        Self {
+            shared: SharedSeed::from_u64(secret(0)),
+            policies: [secret(1), secret(2)],
+        }
+    }
+
+    /// The fingerprint of a key of a policy.
+    #[inline]
+    pub(super) fn key(&self, policy: &Policy, key: KeyRef<'_>) -> Fingerprint {
+        let mut hasher = FoldHasher::with_seed(self.policy_seed(policy), &self.shared);
+        hasher.write(key.as_bytes());
+        Fingerprint(hasher.finish())
+    }
+
+    /// A policy's own starting point: keys that are made for one policy say nothing about those of
+    /// another, although the policies' identities are no secret.
+    #[inline]
+    fn policy_seed(&self, policy: &Policy) -> u64 {
+        let [low, high] = policy.identity().halves();
+        let product = u128::from(low ^ self.policies[0]) * u128::from(high ^ self.policies[1]);
+        #[allow(clippy::cast_possible_truncation)] // folded: both halves count
+        let folded = product as u64 ^ (product >> 64) as u64;
+        folded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratelimit_core::Algorithm;
+
+    #[test]
+    fn names_algorithms_and_keys_are_kept_apart() {
+        let rate = "1/s".parse().unwrap();
+        let seeds = Seeds::random();
+        let of = |name, algorithm, key: &'static [u8]| {
+            seeds.key(&Policy::new(name, algorithm, rate), KeyRef::from_bytes(key))
+        };
+        let one = of("ab", Algorithm::TokenBucket, b"c");
+        assert_eq!(one, of("ab", Algorithm::TokenBucket, b"c"));
+        assert_ne!(one, of("a", Algorithm::TokenBucket, b"bc"));
+        assert_ne!(one, of("ab", Algorithm::Gcra, b"c"));
+        // What stands between a name and a key may be in either.
+        assert_ne!(
+            of("a", Algorithm::TokenBucket, b"\0\x01b"),
+            of("a\0\x01", Algorithm::TokenBucket, b"b")
+        );
+        let other = Seeds::random().key(
+            &Policy::new("ab", Algorithm::TokenBucket, rate),
+            KeyRef::from_bytes(b"c"),
+        );
+        assert_ne!(one, other, "seeds are random");
+    }
+
+    #[test]
+    fn keys_of_one_bit_apart_share_no_bit_more_than_by_chance() {
+        let policy = Policy::new("p", Algorithm::TokenBucket, "1/s".parse().unwrap());
+        let seeds = Seeds::random();
+        for length in [1, 8, 15, 16, 17, 40, 300] {
+            let of = |bytes: &[u8]| seeds.key(&policy, KeyRef::from_bytes(bytes)).0;
+            let mut changed = [0_u32; 64];
+            let mut tries = 0;
+            for bit in 0..length * 8 {
+                let mut bytes = vec![0x5a_u8; length];
+                let before = of(&bytes);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let after = of(&bytes);
+                tries += 1;
+                for (bit, count) in changed.iter_mut().enumerate() {
+                    *count += u32::from((before ^ after) >> bit & 1 == 1);
+                }
+            }
+            // Each bit of the answer changes in about half of the cases; few cases say little.
+            if tries >= 64 {
+                let range = tries / 5..=tries - tries / 5;
+                assert!(
+                    changed.iter().all(|count| range.contains(count)),
+                    "{length}: {changed:?}"
+                );
+            }
+        }
+    }
+}

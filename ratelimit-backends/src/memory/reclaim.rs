@@ -1,0 +1,134 @@
+//! How keys are forgotten that equal fresh ones: in passing, a few lines at a time.
+//!
+//! One hand goes round over all lines. Each new key moves it on by some lines; a new key for which
+//! there is no room moves it until there is, or until it has been everywhere and has found that
+//! nothing can be forgotten before a certain instant.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use ratelimit_core::Timestamp;
+
+use super::states::States;
+
+/// Lines that are looked at for each new key while there is room.
+const IN_PASSING: usize = 2;
+
+/// Lines that are looked at for a new key for which there is no room: microseconds.
+const AT_MOST: usize = 1_024;
+
+#[derive(Debug, Default)]
+struct Hand {
+    next: usize,
+    /// How many lines were looked at since anything was found.
+    idle: usize,
+    /// The earliest instant at which any key of those lines can be forgotten.
+    earliest: u64,
+}
+
+/// Where the hand is, and whether it pays to move it.
+#[derive(Debug, Default)]
+pub(super) struct Reclaim {
+    hand: Mutex<Hand>,
+    /// Before this instant the hand has been everywhere for nothing.
+    not_before: AtomicU64,
+    /// The earliest instant at which a key can be forgotten that came since the hand was last
+    /// everywhere.
+    expected: AtomicU64,
+}
+
+impl Reclaim {
+    /// Looks at some lines, unless somebody else does so.
+    pub(super) fn in_passing(&self, states: &States, now: Timestamp) {
+        match self.hand.try_lock() {
+            Ok(hand) => self.turn(hand, states, now, IN_PASSING, usize::MAX),
+            Err(TryLockError::Poisoned(hand)) => {
+                self.turn(hand.into_inner(), states, now, IN_PASSING, usize::MAX)
+            }
+            Err(TryLockError::WouldBlock) => 0,
+        };
+    }
+
+    /// Looks for a key that can be forgotten; whether there was one.
+    pub(super) fn make_room(&self, states: &States, now: Timestamp) -> bool {
+        if now.as_nanos() < self.not_before.load(Ordering::Relaxed) {
+            return false;
+        }
+        let hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        self.turn(hand, states, now, AT_MOST, 1) > 0
+    }
+
+    fn turn(
+        &self,
+        mut hand: MutexGuard<'_, Hand>,
+        states: &States,
+        now: Timestamp,
+        lines: usize,
+        enough: usize,
+    ) -> usize {
+        let all = states.table.lines();
+        let mut dropped = 0;
+        for _ in 0..lines.min(all) {
+            let number = hand.next % all;
+            hand.next = number + 1;
+            let (found, earliest) = drop_expired(states, number, now);
+            dropped += found;
+            if found > 0 {
+                hand.idle = 0;
+            }
+            let so_far = if hand.idle == 0 {
+                u64::MAX
+            } else {
+                hand.earliest
+            };
+            hand.earliest = so_far.min(earliest.as_nanos());
+            hand.idle += 1;
+            if hand.idle >= all {
+                let expected = self.expected.swap(u64::MAX, Ordering::Relaxed);
+                let earliest = hand.earliest.min(expected);
+                self.not_before.store(earliest, Ordering::Relaxed);
+                hand.idle = 0;
+            }
+            if dropped >= enough {
+                break;
+            }
+        }
+        dropped
+    }
+
+    /// A key can be forgotten from that instant on.
+    pub(super) fn expect(&self, fresh_at: Timestamp) {
+        for earliest in [&self.expected, &self.not_before] {
+            if fresh_at.as_nanos() < earliest.load(Ordering::Relaxed) {
+                earliest.fetch_min(fresh_at.as_nanos(), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Drops what can be forgotten of a line: how many keys, and from when on others can be.
+pub(super) fn drop_expired(states: &States, number: usize, now: Timestamp) -> (usize, Timestamp) {
+    let (mut dropped, mut earliest) = (0, Timestamp::MAX);
+    if let Some(line) = states.table.lock_line(number) {
+        for seen in line.iter() {
+            let fresh_at = states.fresh_at(&seen);
+            if fresh_at <= now {
+                states.clear_in(&line, &seen);
+                dropped += 1;
+            } else {
+                earliest = earliest.min(fresh_at);
+            }
+        }
+    }
+    (dropped, earliest)
+}
+
+/// How many keys of a line could be forgotten, and how many could not.
+pub(super) fn count_expired(states: &States, number: usize, now: Timestamp) -> (usize, usize) {
+    let Some(line) = states.table.lock_line(number) else {
+        return (0, 0);
+    };
+    let expired = line.iter().filter(|seen| states.fresh_at(seen) <= now);
+    let expired = expired.count();
+    (expired, line.used() - expired)
+}

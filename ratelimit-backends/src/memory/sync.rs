@@ -1,0 +1,20 @@
+//! The atomics of the engine: the standard library's, or those of the model checker.
+
+#[cfg(not(loom))]
+pub(super) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+#[cfg(loom)]
+pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Waits a moment for another thread; longer the more often it was called.
+pub(super) fn pause(tries: &mut u32) {
+    *tries = tries.saturating_add(1);
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    if *tries < 64 {
+        core::hint::spin_loop();
+    } else {
+        // Its holder may wait for this very processor.
+        std::thread::yield_now();
+    }
+}

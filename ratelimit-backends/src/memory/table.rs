@@ -1,0 +1,323 @@
+//! The table: segments of lines, found through a directory (extendible hashing: R. Fagin,
+//! J. Nievergelt, N. Pippenger, H. R. Strong, 1979).
+//!
+//! A key may live in two lines of one segment; a new one goes to the emptier of them. When neither
+//! has room, the segment is split in two by one more bit of its keys' tags, and nothing else moves:
+//! no growth stops a caller for longer than it takes to copy one segment. A line of a segment
+//! becomes the same line of the two that it is split into, so that segments need no hashes of whole
+//! keys. Segments are never freed before the table, so that readers need no protection.
+//!
+//! Locks are taken in this order: `growing`, then lines by segment and number.
+
+use core::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use smallvec::SmallVec;
+
+use super::hash::Fingerprint;
+use super::line::{Line, LockedLine, SLOTS, Seen};
+use super::sync::AtomicU32;
+use super::sync::{AtomicUsize, Ordering};
+
+/// The most lines of a segment. Few enough that copying them takes some microseconds.
+const MOST_LINES: usize = 512;
+
+/// The fewest: with less, two lines are seldom enough.
+const FEWEST_LINES: usize = 16;
+
+/// How full a table of the most keys is to be, in hundredths.
+const FULL: usize = 72;
+
+/// How often a segment can be split more often than the most keys ask for on average. One that can
+/// be split no more is full.
+const SPARE_SPLITS: u32 = 3;
+
+/// Where a key may be.
+#[derive(Clone, Copy, Debug)]
+struct Home<'a> {
+    segment: &'a Segment,
+    number: u32,
+    lines: [usize; 2],
+}
+
+#[derive(Debug)]
+struct Segment {
+    lines: Box<[Line]>,
+    /// How many of the highest bits of their tags its keys have in common.
+    depth: AtomicU32,
+}
+
+/// The bits of a fingerprint that a slot keeps.
+#[inline]
+pub(super) fn tag(key: Fingerprint) -> u64 {
+    key.0 >> 8
+}
+
+pub(super) struct Table {
+    /// For each value of the highest bits of a fingerprint, the number of a segment.
+    directory: Box<[AtomicU32]>,
+    segments: Box<[OnceLock<Segment>]>,
+    /// How many there are.
+    count: AtomicUsize,
+    growing: Mutex<()>,
+    lines: usize,
+    /// How many of the highest bits of a fingerprint lead through the directory.
+    bits: u32,
+}
+
+/// What a reader found, and in which line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    line: &'a Line,
+    pub(super) seen: Seen,
+}
+
+impl Found<'_> {
+    /// Whether what was seen was the key's state at one instant.
+    #[inline]
+    pub(super) fn holds(&self) -> bool {
+        self.line.holds(&self.seen)
+    }
+
+    /// Stores another word if nothing has changed.
+    #[inline]
+    pub(super) fn replace(&self, word: u64) -> bool {
+        self.line.replace(&self.seen, word)
+    }
+}
+
+impl Table {
+    /// An empty table for so many keys.
+    pub(super) fn new(max_keys: usize) -> Self {
+        let lines = (max_keys.saturating_mul(100) / (FULL * SLOTS)).saturating_add(1);
+        let splits = lines.div_ceil(MOST_LINES).next_power_of_two().ilog2();
+        let bits = (splits + SPARE_SPLITS).min(31);
+        let table = Self {
+            directory: (0..1_usize << bits).map(|_| AtomicU32::new(0)).collect(),
+            segments: (0..1_usize << bits).map(|_| OnceLock::new()).collect(),
+            count: AtomicUsize::new(1),
+            growing: Mutex::new(()),
+            lines: lines.div_ceil(1 << splits).max(FEWEST_LINES),
+            bits,
+        };
+        table.segments[0].get_or_init(|| Segment::new(table.lines, 0));
+        table
+    }
+
+    /// The key's state, without a lock.
+    #[inline]
+    pub(super) fn find(&self, key: Fingerprint) -> Option<Found<'_>> {
+        let home = self.home(key)?;
+        let tag = tag(key);
+        home.lines.iter().find_map(|line| {
+            let line = home.segment.lines.get(*line)?;
+            let seen = line.find(tag)?;
+            Some(Found { line, seen })
+        })
+    }
+
+    #[inline]
+    fn home(&self, key: Fingerprint) -> Option<Home<'_>> {
+        let place = usize::try_from(key.0 >> (64 - self.bits)).ok()?;
+        let number = self.directory.get(place)?.load(Ordering::Acquire);
+        let segment = self.segments.get(number as usize)?.get()?;
+        Some(Home {
+            segment,
+            number,
+            lines: self.lines_of(key),
+        })
+    }
+
+    /// The two lines of a key. The first follows from the eight bits that its tag lacks before any
+    /// others, and the second from the first and the tag, so that keys of one tag share a line as
+    /// seldom as can be.
+    #[inline]
+    fn lines_of(&self, key: Fingerprint) -> [usize; 2] {
+        #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
+        let (low, middle) = (key.0 as u32, (key.0 >> 16) as u32);
+        let scaled = |bits: u32| ((u64::from(bits) * self.lines as u64) >> 32) as usize;
+        let first = scaled(low.rotate_right(8));
+        let sum = scaled(middle);
+        let second = if sum >= first {
+            sum - first
+        } else {
+            sum + self.lines - first
+        };
+        [first, second]
+    }
+
+    /// Locks the lines of these keys.
+    pub(super) fn lock(&self, keys: &(impl Iterator<Item = Fingerprint> + Clone)) -> Locked<'_> {
+        loop {
+            let mut wanted: SmallVec<[(u32, usize); 2]> = keys
+                .clone()
+                .filter_map(|key| self.home(key))
+                .flat_map(|home| home.lines.map(|line| (home.number, line)))
+                .collect();
+            wanted.sort_unstable();
+            wanted.dedup();
+            let lines = wanted.into_iter().filter_map(|(number, line)| {
+                let segment = self.segments.get(number as usize)?.get()?;
+                Some(((number, line), segment.lines.get(line)?.lock()))
+            });
+            let locked = Locked {
+                table: self,
+                lines: lines.collect(),
+            };
+            // Who splits a segment holds the locks of all its lines: what is true now stays so.
+            if keys.clone().all(|key| locked.covers(key)) {
+                return locked;
+            }
+        }
+    }
+
+    /// Splits the segment of a key; `false` when that cannot be.
+    pub(super) fn split(&self, key: Fingerprint) -> bool {
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(home) = self.home(key) else {
+            return false;
+        };
+        let depth = home.segment.depth.load(Ordering::Relaxed);
+        let number = self.count.load(Ordering::Relaxed);
+        if depth >= self.bits || number >= self.segments.len() {
+            return false;
+        }
+        // It is made before any lock is held: that takes longest.
+        let Some(cell) = self.segments.get(number) else {
+            return false;
+        };
+        let other = cell.get_or_init(|| Segment::new(self.lines, depth + 1));
+        let from: Vec<_> = home.segment.lines.iter().map(Line::lock).collect();
+        for (from, to) in from.iter().zip(&other.lines) {
+            // Nobody knows of the new segment yet; the lock is for the sake of the interface.
+            let to = to.lock();
+            let mut place = 0;
+            for seen in from.iter() {
+                if seen.head.tag() >> (55 - depth) & 1 == 1 {
+                    to.put(place, seen.head, seen.word);
+                    from.clear(seen.slot);
+                    place += 1;
+                }
+            }
+        }
+        home.segment.depth.store(depth + 1, Ordering::Relaxed);
+        self.count.store(number + 1, Ordering::Relaxed);
+        // The second half of what led to the old segment leads to the new one.
+        let span = 1_usize << (self.bits - depth);
+        let first = usize::try_from(key.0 >> (64 - self.bits)).unwrap_or(0) / span * span;
+        let number = u32::try_from(number).unwrap_or(0);
+        for place in &self.directory[first + span / 2..first + span] {
+            place.store(number, Ordering::Release);
+        }
+        drop(from);
+        true
+    }
+
+    /// How many lines there are.
+    pub(super) fn lines(&self) -> usize {
+        self.count.load(Ordering::Relaxed) * self.lines
+    }
+
+    /// Locks a line by its number, counted over all segments.
+    pub(super) fn lock_line(&self, number: usize) -> Option<LockedLine<'_>> {
+        let segment = self.segments.get(number / self.lines)?.get()?;
+        Some(segment.lines.get(number % self.lines)?.lock())
+    }
+
+    /// The numbers of the lines of the segment of a key, as [`lock_line`](Self::lock_line) has them.
+    pub(super) fn lines_beside(&self, key: Fingerprint) -> core::ops::Range<usize> {
+        let number = self.home(key).map_or(0, |home| home.number as usize);
+        number * self.lines..(number + 1) * self.lines
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("lines", &self.lines())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Segment {
+    fn new(lines: usize, depth: u32) -> Self {
+        Self {
+            lines: (0..lines).map(|_| Line::new()).collect(),
+            depth: AtomicU32::new(depth),
+        }
+    }
+}
+
+/// Some lines, in order, whose locks are held.
+pub(super) struct Locked<'a> {
+    table: &'a Table,
+    lines: SmallVec<[((u32, usize), LockedLine<'a>); 2]>,
+}
+
+/// A slot of a locked line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    line: usize,
+    slot: usize,
+}
+
+impl<'a> Locked<'a> {
+    fn covers(&self, key: Fingerprint) -> bool {
+        self.table.home(key).is_some_and(|home| {
+            home.lines
+                .iter()
+                .all(|line| self.position((home.number, *line)).is_some())
+        })
+    }
+
+    fn position(&self, line: (u32, usize)) -> Option<usize> {
+        self.lines.binary_search_by_key(&line, |(id, _)| *id).ok()
+    }
+
+    /// The two lines of a key, by their position among those that are locked.
+    fn pair(&self, key: Fingerprint) -> [Option<usize>; 2] {
+        match self.table.home(key) {
+            Some(home) => home.lines.map(|line| self.position((home.number, line))),
+            None => [None, None],
+        }
+    }
+
+    fn line(&self, position: usize) -> &LockedLine<'a> {
+        &self.lines[position].1
+    }
+
+    /// Where the key's state is.
+    pub(super) fn find(&self, key: Fingerprint) -> Option<(Place, Seen)> {
+        self.pair(key).into_iter().flatten().find_map(|line| {
+            let seen = self.line(line).find(tag(key))?;
+            let slot = seen.slot;
+            Some((Place { line, slot }, seen))
+        })
+    }
+
+    /// An empty slot for a new key, in the emptier of its lines.
+    pub(super) fn empty(&self, key: Fingerprint) -> Option<Place> {
+        let lines = self.pair(key).into_iter().flatten();
+        let line = lines.min_by_key(|line| self.line(*line).used())?;
+        let slot = self.line(line).empty()?;
+        Some(Place { line, slot })
+    }
+
+    /// What stands in the two lines of a key.
+    pub(super) fn beside(&self, key: Fingerprint) -> impl Iterator<Item = (Place, Seen)> + '_ {
+        self.pair(key).into_iter().flatten().flat_map(|line| {
+            self.line(line).iter().map(move |seen| {
+                let slot = seen.slot;
+                (Place { line, slot }, seen)
+            })
+        })
+    }
+
+    pub(super) fn put(&self, place: Place, head: super::line::Head, word: u64) {
+        self.line(place.line).put(place.slot, head, word);
+    }
+
+    pub(super) fn clear(&self, place: Place) {
+        self.line(place.line).clear(place.slot);
+    }
+}
