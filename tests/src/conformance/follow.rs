@@ -55,7 +55,7 @@ impl Follower {
         counted(checks, answers)?;
         for (check, answer) in checks.iter().zip(answers) {
             let number = self.decided;
-            self.follow(check, answer, |world| {
+            self.follow(check, now, answer, |world| {
                 let expected = world.model.decide(&[*check], join, now).swap_remove(0);
                 world.keep(number, &expected);
                 expected
@@ -76,7 +76,7 @@ impl Follower {
         let owners: BTreeSet<_> = checks.iter().map(Owner::of).collect();
         let mut together = vec![World::new(self.tick)];
         for owner in &owners {
-            let alone = self.possible(owner);
+            let alone = self.possible(owner, now);
             let pairs = together
                 .iter()
                 .flat_map(|one| alone.iter().map(|other| one.and(other)));
@@ -119,7 +119,7 @@ impl Follower {
     ) -> Result<(), String> {
         counted(checks, answers)?;
         for (check, answer) in checks.iter().zip(answers) {
-            self.follow(check, answer, |world| {
+            self.follow(check, now, answer, |world| {
                 world.model.peek(&[*check], now).swap_remove(0)
             })?;
         }
@@ -135,7 +135,7 @@ impl Follower {
         now: Timestamp,
         answer: &Answer,
     ) -> Result<(), String> {
-        self.follow(check, answer, |world| {
+        self.follow(check, now, answer, |world| {
             let charge = world.charges[&number].clone();
             let expected = Ok(world.model.adjust(check, &charge, by, now));
             world.keep(number, &expected);
@@ -157,11 +157,12 @@ impl Follower {
     fn follow(
         &mut self,
         check: &Check<'_>,
+        now: Timestamp,
         answer: &Answer,
         mut act: impl FnMut(&mut World) -> Expected,
     ) -> Result<(), String> {
         let owner = Owner::of(check);
-        let possible = self.possible(&owner);
+        let possible = self.possible(&owner, now);
         let answer = core::slice::from_ref(answer);
         let agree = agreeing(possible, answer, |world| vec![act(world)])?;
         self.worlds.insert(owner, agree);
@@ -170,25 +171,26 @@ impl Follower {
 
     /// Time has passed: every key of which nothing is in use may have been forgotten.
     pub fn reached(&mut self, now: Timestamp) {
-        for (owner, worlds) in &mut self.worlds {
-            let unused = worlds
-                .iter()
-                .filter(|world| world.model.is_unused(owner, now));
-            let forgotten: Vec<_> = unused
-                .cloned()
-                .map(|mut world| {
-                    world.model.reset(owner);
-                    world
-                })
-                .collect();
-            *worlds = distinct(worlds.drain(..).chain(forgotten));
+        let owners: Vec<_> = self.worlds.keys().cloned().collect();
+        for owner in owners {
+            let worlds = self.possible(&owner, now);
+            self.worlds.insert(owner, worlds);
         }
     }
 
-    /// What may be true of a key.
-    fn possible(&self, owner: &Owner) -> Vec<World> {
+    /// What may be true of a key: if nothing of it is in use, that it was forgotten.
+    fn possible(&self, owner: &Owner, now: Timestamp) -> Vec<World> {
         let known = self.worlds.get(owner).cloned();
-        known.unwrap_or_else(|| vec![World::new(self.tick)])
+        let known = known.unwrap_or_else(|| vec![World::new(self.tick)]);
+        let unused = known
+            .iter()
+            .filter(|world| world.model.is_unused(owner, now));
+        let forgotten = unused.cloned().map(|mut world| {
+            world.model.reset(owner);
+            world
+        });
+        let forgotten: Vec<_> = forgotten.collect();
+        distinct(known.into_iter().chain(forgotten))
     }
 }
 

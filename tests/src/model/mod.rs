@@ -17,9 +17,9 @@
 //! **Several rates** are one decision: each admits the call, or none is charged. On a denial the
 //! rates that would have admitted it say a `retry_after` of zero.
 //!
-//! **What is stored.** A key comes into being with its first charge. A denial, or a cost of zero,
-//! stores nothing, except that a state that lies ahead of what its policy could ever reach is
-//! stored as it is seen (the clock stepped back, or the limit was lowered). A peek stores nothing.
+//! **What is stored.** A denial, or a cost of zero, stores nothing, except that a state that lies
+//! ahead of what its policy could ever reach is stored as it is seen (the clock stepped back, or the
+//! limit was lowered). A peek stores nothing.
 //!
 //! **Changed limits.** A rate is known by its period, and goes on with the state of its period (of
 //! several rates of one period, each with the first state that is not taken yet). A rate whose period
@@ -38,8 +38,8 @@
 //! says what it said; all others say what they would by themselves, with the outcome `Denied`. If any
 //! cost is above the capacity, none is decided: all others say what they would by themselves.
 //!
-//! **Forgetting.** A key whose states are all unused may be forgotten, or not. It makes a difference
-//! only when the clock steps back or the limits change afterwards; both answers are right.
+//! **Forgetting.** A key whose states are all unused may be forgotten at any time, or not. It makes a
+//! difference only when the clock steps back or the limits change afterwards; both answers are right.
 //! [`Model::is_unused`] and [`Model::reset`] let a judge follow either.
 
 pub mod bucket;
@@ -172,10 +172,7 @@ impl Model {
         let now = self.ticks(now);
         let mut key = self.key(check);
         let answer = key.adjust(&Question::new(check, self.tick), charge, by, now);
-        let owner = Owner::of(check);
-        if self.keys.contains_key(&owner) || !key.is_unused(now) {
-            self.keys.insert(owner, key);
-        }
+        self.keys.insert(Owner::of(check), key);
         answer
     }
 
@@ -216,10 +213,7 @@ impl Model {
         }
         let mut key = self.key(check);
         let answer = key.decide(&Question::new(check, self.tick), self.ticks(now));
-        let owner = Owner::of(check);
-        if self.keys.contains_key(&owner) || answer.charge.cost > 0 {
-            self.keys.insert(owner, key);
-        }
+        self.keys.insert(Owner::of(check), key);
         Ok(answer)
     }
 
