@@ -135,6 +135,11 @@ impl Bench {
         self.runtime.block_on(future)
     }
 
+    /// Waits, in real time.
+    pub fn sleep(&self, time: Duration) {
+        self.run(async { tokio::time::sleep(time).await });
+    }
+
     /// Runs something beside others.
     pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
     where

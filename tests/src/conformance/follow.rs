@@ -73,17 +73,21 @@ impl Follower {
         now: Timestamp,
         answers: &[Answer],
     ) -> Result<(), String> {
+        let first = self.decided;
+        self.decided += checks.len();
         let owners: BTreeSet<_> = checks.iter().map(Owner::of).collect();
+        let owners: Vec<_> = owners
+            .into_iter()
+            .map(|owner| (self.numbers(&owner, checks, first), owner))
+            .collect();
         let mut together = vec![World::new(self.tick)];
-        for owner in &owners {
+        for (_, owner) in &owners {
             let alone = self.possible(owner, now);
             let pairs = together
                 .iter()
                 .flat_map(|one| alone.iter().map(|other| one.and(other)));
             together = pairs.collect();
         }
-        let first = self.decided;
-        self.decided += checks.len();
         let agree = agreeing(together, answers, |world| {
             let expected = world.model.decide(checks, Join::All, now);
             for (number, expected) in (first..).zip(&expected) {
@@ -91,8 +95,7 @@ impl Follower {
             }
             expected
         })?;
-        for owner in owners {
-            let numbers = self.numbers(&owner, checks, first);
+        for (numbers, owner) in owners {
             let alone = agree.iter().map(|world| world.only(&owner, &numbers));
             let alone = distinct(alone);
             self.worlds.insert(owner, alone);
@@ -171,26 +174,30 @@ impl Follower {
 
     /// Time has passed: every key of which nothing is in use may have been forgotten.
     pub fn reached(&mut self, now: Timestamp) {
-        let owners: Vec<_> = self.worlds.keys().cloned().collect();
-        for owner in owners {
-            let worlds = self.possible(&owner, now);
-            self.worlds.insert(owner, worlds);
+        for (owner, worlds) in &mut self.worlds {
+            forget(worlds, owner, now);
         }
     }
 
-    /// What may be true of a key: if nothing of it is in use, that it was forgotten.
-    fn possible(&self, owner: &Owner, now: Timestamp) -> Vec<World> {
-        let known = self.worlds.get(owner).cloned();
-        let known = known.unwrap_or_else(|| vec![World::new(self.tick)]);
-        let unused = known
-            .iter()
-            .filter(|world| world.model.is_unused(owner, now));
-        let forgotten = unused.cloned().map(|mut world| {
-            world.model.reset(owner);
-            world
-        });
-        let forgotten: Vec<_> = forgotten.collect();
-        distinct(known.into_iter().chain(forgotten))
+    /// Takes out what may be true of a key.
+    fn possible(&mut self, owner: &Owner, now: Timestamp) -> Vec<World> {
+        let known = self.worlds.remove(owner);
+        let mut worlds = known.unwrap_or_else(|| vec![World::new(self.tick)]);
+        forget(&mut worlds, owner, now);
+        worlds
+    }
+}
+
+/// If nothing of a key is in use, it may have been forgotten.
+fn forget(worlds: &mut Vec<World>, owner: &Owner, now: Timestamp) {
+    for index in 0..worlds.len() {
+        if worlds[index].model.is_unused(owner, now) {
+            let mut forgotten = worlds[index].clone();
+            forgotten.model.reset(owner);
+            if !worlds.contains(&forgotten) {
+                worlds.push(forgotten);
+            }
+        }
     }
 }
 

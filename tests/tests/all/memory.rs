@@ -23,20 +23,4 @@ impl Store for Memory {
     }
 }
 
-#[test]
-fn histories() {
-    for a in ratelimit_core::Algorithm::ALL {
-        let t = std::time::Instant::now();
-        let r = std::panic::catch_unwind(|| {
-            ratelimit_tests::conformance::history::some(
-                &Memory::default(),
-                a,
-                std::env::var("N")
-                    .ok()
-                    .and_then(|n| n.parse().ok())
-                    .unwrap_or(96),
-            )
-        });
-        println!("{a} {:?} {}", t.elapsed(), r.is_ok());
-    }
-}
+ratelimit_tests::conformance!(Memory::default());
