@@ -124,6 +124,7 @@ pub fn joined_checks_lose_nothing(store: &dyn Store, algorithm: Algorithm) {
                 assert!(allowed == 0 || allowed == checks.len(), "all or none");
                 for (one, answer) in which.iter().zip(answers) {
                     let cost = answer.expect("a decision").charge().cost();
+                    assert_eq!(cost, u32::from(allowed > 0), "a denial charges nothing");
                     charged[*one].fetch_add(cost, Ordering::Relaxed);
                 }
             }

@@ -66,6 +66,7 @@ const FIXED: Table = Table {
     lines: &[
         (0, 0, ALLOWED, 10, 0, 0),
         (59_000, 4, ALLOWED, 6, 0, 1_000),
+        (59_500, 7, DENIED, 6, 500, 500),
         (59_999, 6, ALLOWED, 0, 0, 1),
         (59_999, 1, DENIED, 0, 1, 1),
         (60_000, 10, ALLOWED, 0, 0, 60_000),
@@ -83,6 +84,7 @@ const LOG: Table = Table {
     lines: &[
         (0, 0, ALLOWED, 10, 0, 0),
         (50_000, 4, ALLOWED, 6, 0, 60_000),
+        (51_000, 7, DENIED, 6, 59_000, 59_000),
         (55_000, 6, ALLOWED, 0, 0, 60_000),
         (60_000, 1, DENIED, 0, 50_000, 55_000),
         (60_000, 4, DENIED, 0, 50_000, 55_000),
@@ -110,8 +112,9 @@ const COUNTER: Table = Table {
         (90_000, 3, DENIED, 2, 7_500, 90_000),
         (97_499, 3, DENIED, 2, 1, 82_501),
         (97_500, 3, ALLOWED, 0, 0, 82_500),
-        // Seven in this window: eight fit as soon as 7 × (60 − e) / 60 is at most two.
-        (97_500, 8, DENIED, 0, 65_358, 82_500),
+        // Seven in this window: three more fit at its end, ten at the end of the next.
+        (97_500, 3, DENIED, 0, 22_500, 82_500),
+        (97_500, 10, DENIED, 0, 82_500, 82_500),
         (240_000, 0, ALLOWED, 10, 0, 0),
     ],
 };
@@ -162,8 +165,8 @@ pub fn examples(store: &dyn Store, algorithm: Algorithm) {
             let said = (
                 decision.is_allowed(),
                 decision.remaining(),
-                millis_up(decision.retry_after()),
-                millis_up(decision.reset_after()),
+                millis(decision.retry_after()),
+                millis(decision.reset_after()),
             );
             let expected = (*allowed, *remaining, *retry_after, *reset_after);
             assert_eq!(said, expected, "{policy}: {cost} at {at} ms");
@@ -181,7 +184,13 @@ pub fn examples(store: &dyn Store, algorithm: Algorithm) {
     }
 }
 
-/// Tables are in milliseconds: a time that is no whole number of them is the next one.
-fn millis_up(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1_000_000)).expect("a time")
+/// Tables are in whole milliseconds, and so is what they are about.
+fn millis(time: Duration) -> u64 {
+    let nanos = time.as_nanos();
+    assert_eq!(
+        nanos % 1_000_000,
+        0,
+        "{time:?} is no whole number of milliseconds"
+    );
+    u64::try_from(nanos / 1_000_000).expect("a time")
 }

@@ -10,3 +10,4 @@ mod plain;
 mod postures;
 mod registry;
 mod scopes;
+mod wrong_backends;
