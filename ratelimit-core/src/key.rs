@@ -5,7 +5,6 @@
 //! `1` and `"1"`. The same number is the same key in every integer type, a `String` is the same
 //! key as its `&str`, and a reference is the same key as what it refers to.
 
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::borrow::Cow;
@@ -13,8 +12,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 mod buffer;
+mod reference;
 
 pub use buffer::KeyBuf;
+pub use reference::KeyRef;
 
 /// A value that can say who is limited.
 ///
@@ -40,6 +41,15 @@ pub use buffer::KeyBuf;
 pub trait Key {
     /// Writes the value.
     fn encode(&self, out: &mut KeyBuf);
+
+    /// The key, borrowed from the value where it can be, else written to an empty buffer.
+    ///
+    /// What it gives is [`encode`](Self::encode)d alike: there is seldom a reason to write one's own.
+    #[inline]
+    fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+        self.encode(scratch);
+        scratch.as_ref()
+    }
 }
 
 /// The tags. They are part of what shared stores keep: they may be added to, never changed.
@@ -59,34 +69,15 @@ mod tag {
     pub(super) const LIST: u8 = b'[';
 }
 
-/// Borrowed bytes of a key.
-///
-/// Its `Debug` form shows the length alone: keys carry what clients send, and secrets among it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyRef<'a>(&'a [u8]);
-
-impl<'a> KeyRef<'a> {
-    /// Bytes that are a key already, from [`as_bytes`](Self::as_bytes).
-    pub const fn from_bytes(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    pub const fn as_bytes(self) -> &'a [u8] {
-        self.0
-    }
-}
-
-impl fmt::Debug for KeyRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({} bytes)", self.0.len())
-    }
-}
-
 impl Key for str {
     #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         out.tagged(tag::TEXT, self.as_bytes());
+    }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, _: &'a mut KeyBuf) -> KeyRef<'a> {
+        KeyRef::tagged(tag::TEXT, self.as_bytes())
     }
 }
 
@@ -95,6 +86,11 @@ impl Key for String {
     fn encode(&self, out: &mut KeyBuf) {
         self.as_str().encode(out);
     }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+        self.as_str().key_ref(scratch)
+    }
 }
 
 impl Key for bool {
@@ -102,12 +98,22 @@ impl Key for bool {
     fn encode(&self, out: &mut KeyBuf) {
         out.fixed(tag::BOOL, [u8::from(*self)]);
     }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, _: &'a mut KeyBuf) -> KeyRef<'a> {
+        KeyRef::fixed(tag::BOOL, [u8::from(*self)])
+    }
 }
 
 impl Key for char {
     #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         out.fixed(tag::CHAR, u32::from(*self).to_be_bytes());
+    }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, _: &'a mut KeyBuf) -> KeyRef<'a> {
+        KeyRef::fixed(tag::CHAR, u32::from(*self).to_be_bytes())
     }
 }
 
@@ -118,6 +124,17 @@ macro_rules! unsigned {
     fn encode(&self, out: &mut KeyBuf) {
                 #[allow(clippy::cast_lossless)] // `usize` has no `From`
                 out.number(tag::INTEGER, *self as u128);
+            }
+
+            #[inline]
+            fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+                match u64::try_from(*self) {
+                    Ok(number) => KeyRef::number(tag::INTEGER, number),
+                    Err(_) => {
+                        self.encode(scratch);
+                        scratch.as_ref()
+                    }
+                }
             }
         }
     )*};
@@ -131,6 +148,18 @@ macro_rules! signed {
                 let tag = if *self < 0 { tag::NEGATIVE } else { tag::INTEGER };
                 #[allow(clippy::cast_lossless)] // `isize` has no `From`
                 out.number(tag, self.unsigned_abs() as u128);
+            }
+
+            #[inline]
+            fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+                let tag = if *self < 0 { tag::NEGATIVE } else { tag::INTEGER };
+                match u64::try_from(self.unsigned_abs()) {
+                    Ok(number) => KeyRef::number(tag, number),
+                    Err(_) => {
+                        self.encode(scratch);
+                        scratch.as_ref()
+                    }
+                }
             }
         }
     )*};
@@ -158,6 +187,11 @@ impl Key for Ipv4Addr {
     fn encode(&self, out: &mut KeyBuf) {
         out.fixed(tag::V4, self.octets());
     }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, _: &'a mut KeyBuf) -> KeyRef<'a> {
+        KeyRef::fixed(tag::V4, self.octets())
+    }
 }
 
 impl Key for Ipv6Addr {
@@ -173,6 +207,14 @@ impl Key for IpAddr {
         match self {
             Self::V4(address) => address.encode(out),
             Self::V6(address) => address.encode(out),
+        }
+    }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+        match self {
+            Self::V4(address) => address.key_ref(scratch),
+            Self::V6(address) => address.key_ref(scratch),
         }
     }
 }
@@ -235,7 +277,7 @@ impl<K: Key, const N: usize> Key for [K; N] {
 impl Key for KeyRef<'_> {
     #[inline]
     fn encode(&self, out: &mut KeyBuf) {
-        out.bytes(self.0);
+        out.bytes(&self.as_bytes());
     }
 }
 
@@ -253,6 +295,11 @@ macro_rules! pointers {
     fn encode(&self, out: &mut KeyBuf) {
                 (**self).encode(out);
             }
+
+            #[inline]
+            fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+                (**self).key_ref(scratch)
+            }
         }
     )*};
 }
@@ -263,6 +310,11 @@ impl<K: Key + ToOwned + ?Sized> Key for Cow<'_, K> {
     #[inline]
     fn encode(&self, out: &mut KeyBuf) {
         (**self).encode(out);
+    }
+
+    #[inline]
+    fn key_ref<'a>(&'a self, scratch: &'a mut KeyBuf) -> KeyRef<'a> {
+        (**self).key_ref(scratch)
     }
 }
 

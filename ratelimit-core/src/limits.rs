@@ -288,6 +288,15 @@ impl Limits {
         self.limits.split_at(self.count as usize).0
     }
 
+    /// The only rate, where there is one.
+    #[inline]
+    pub(crate) const fn only(&self) -> Option<&Limit> {
+        match self.count {
+            1 => Some(&self.limits[0]),
+            _ => None,
+        }
+    }
+
     /// The largest cost that can ever be admitted at once.
     pub const fn capacity(&self, algorithm: Algorithm) -> u32 {
         let mut smallest = self.limits[0].capacity(algorithm);

@@ -9,18 +9,20 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use ratelimit_core::algorithm::Write;
+use ratelimit_core::algorithm::{Packed, Packing, Write};
 use ratelimit_core::{
     Adjust, Algorithm, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState, Sweep, Swept,
     SystemClock, Timestamp,
 };
 
 use super::hash::{Fingerprint, Seeds};
+use super::line::SLOTS;
 use super::overflow::Overflow;
-use super::reclaim::{Reclaim, count_expired, drop_expired};
+use super::reclaim::{Reclaim, count_expired, drop_expired, idle_since};
 use super::session::{Obstacle, Session, Spot};
 use super::states::States;
 use super::sync::pause;
+use super::table::Found;
 use super::time::{Counter, Time};
 
 /// How often a decision is tried without locks before it takes them.
@@ -104,59 +106,99 @@ impl Engine {
 
     /// Remembers how far ahead a state lies that was charged now.
     #[inline]
-    pub(super) fn saw(&self, now: Timestamp, fresh_after: Duration) {
+    pub(super) fn saw(&self, now: Timestamp, fresh_after: u64) {
         if self.time.is_injected() {
             self.states.saw(now, fresh_after);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn key(&self, check: &Check<'_>) -> Fingerprint {
         self.seeds.key(check.policy, check.key)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn decide(&self, check: &Check<'_>) -> Result<Decision, Error> {
-        self.accepts(check)?;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(closed());
+        }
         let key = self.key(check);
         match self.decide_at_once(key, check) {
             Some(decision) => Ok(decision),
-            None => self.decide_locked(key, check),
+            None => self.decide_again(key, check),
         }
     }
 
-    /// Decides on a packed state without waiting; `None` when it takes more than that.
-    #[inline]
+    /// Decides on the state of a bucket if nobody else is about to change it: the shortest way.
+    #[inline(always)]
     fn decide_at_once(&self, key: Fingerprint, check: &Check<'_>) -> Option<Decision> {
+        let found = self.states.table.find(key)?;
+        let packing = self.states.packing(found.seen.head)?;
+        if !packing.suits(check.limits) {
+            return None;
+        }
+        let now = self.time.now();
+        let packed = packing.step_of_bucket(found.seen.word, check, now)?;
+        self.store(&found, packing, packed, check, now)
+    }
+
+    /// Does what a step said, if nobody has changed the state meanwhile; then the answer.
+    #[inline(always)]
+    fn store(
+        &self,
+        found: &Found<'_>,
+        packing: &Packing,
+        packed: Packed,
+        check: &Check<'_>,
+        now: Timestamp,
+    ) -> Option<Decision> {
+        let done = match packed.write {
+            // What can never be admitted is an error.
+            Write::Nothing => found.holds() && !packed.is_unsatisfiable(),
+            Write::Charge => found.replace(packed.word),
+            // The clock stepped back, or was read before somebody else charged the key.
+            Write::Repair => false,
+        };
+        if !done {
+            return None;
+        }
+        self.saw(now, packed.reset_after());
+        packing.answer(&packed, check, now)
+    }
+
+    /// Decides on any packed state, some tries long; else with the locks held.
+    #[inline(never)]
+    fn decide_again(&self, key: Fingerprint, check: &Check<'_>) -> Result<Decision, Error> {
         let mut tries = 0;
-        loop {
-            let found = self.states.table.find(key)?;
-            let packing = self.states.packing(found.seen.head)?;
+        while tries < TRIES {
+            let Some(found) = self.states.table.find(key) else {
+                break;
+            };
+            let Some(packing) = self.states.packing(found.seen.head) else {
+                break;
+            };
             if !packing.suits(check.limits) {
-                return None;
+                break;
             }
             let now = self.time.now();
-            let packed = packing.decide(found.seen.word, check, now)?;
-            let done = match packed.write {
-                Write::Nothing => found.holds(),
-                Write::Charge => found.replace(packed.word),
-                // The clock stepped back, or was read before somebody else charged the key.
-                Write::Repair => return None,
+            let Some(packed) = packing.step(found.seen.word, check, now) else {
+                break;
             };
-            if done {
-                self.saw(now, packed.decision.reset_after());
-                return Some(packed.decision);
+            if packed.write == Write::Repair || packed.is_unsatisfiable() {
+                break;
             }
-            if tries > TRIES {
-                return None;
+            if let Some(decision) = self.store(&found, packing, packed, check, now) {
+                return Ok(decision);
             }
             pause(&mut tries);
         }
+        self.decide_locked(key, check)
     }
 
     /// Decides with the locks held, and makes room for a new key.
     #[cold]
     fn decide_locked(&self, key: Fingerprint, check: &Check<'_>) -> Result<Decision, Error> {
+        self.accepts(check)?;
         self.with_room(|may_share| {
             let mut session = Session::open(self, core::iter::once(key));
             if let Some(kept) = session.find(key) {
@@ -210,13 +252,18 @@ impl Engine {
                 self.reclaim.make_room(&self.states, now)
             }
             Obstacle::Crowded(key) => {
+                // Forgetting an eighth is better than growing, and growing better than forgetting
+                // what may be in use.
                 let lines = self.states.table.lines_beside(key);
-                // Half-empty is better than split.
-                let slots = lines.len() * super::line::SLOTS;
-                let dropped: usize = lines
-                    .map(|line| drop_expired(&self.states, line, now).0)
-                    .sum();
-                dropped > slots / 8 || self.states.table.split(key)
+                let drop_all = |since| -> usize {
+                    let lines = lines.clone();
+                    lines
+                        .map(|line| drop_expired(&self.states, line, since).0)
+                        .sum()
+                };
+                drop_all(idle_since(now)) > lines.len() * SLOTS / 8
+                    || self.states.table.split(key)
+                    || drop_all(now) > 0
             }
         }
     }

@@ -17,6 +17,7 @@ pub(super) struct Fingerprint(pub(super) u64);
 pub(super) struct Seeds {
     shared: SharedSeed,
     policies: [u64; 2],
+    heads: u64,
 }
 
 impl Seeds {
@@ -27,14 +28,19 @@ impl Seeds {
         Self {
             shared: SharedSeed::from_u64(secret(0)),
             policies: [secret(1), secret(2)],
+            heads: secret(3),
         }
     }
 
     /// The fingerprint of a key of a policy.
     #[inline]
     pub(super) fn key(&self, policy: &Policy, key: KeyRef<'_>) -> Fingerprint {
-        let mut hasher = FoldHasher::with_seed(self.policy_seed(policy), &self.shared);
-        hasher.write(key.as_bytes());
+        let ([low, high], length, tail) = key.parts();
+        // The head is mixed in like a policy: most keys have no more than a length there.
+        let high = high ^ u64::from(length) << 56 ^ self.heads;
+        let seed = folded(low ^ self.policy_seed(policy), high);
+        let mut hasher = FoldHasher::with_seed(seed, &self.shared);
+        hasher.write(tail);
         Fingerprint(hasher.finish())
     }
 
@@ -43,11 +49,19 @@ impl Seeds {
     #[inline]
     fn policy_seed(&self, policy: &Policy) -> u64 {
         let [low, high] = policy.identity().halves();
-        let product = u128::from(low ^ self.policies[0]) * u128::from(high ^ self.policies[1]);
-        #[allow(clippy::cast_possible_truncation)] // folded: both halves count
-        let folded = product as u64 ^ (product >> 64) as u64;
-        folded
+        folded(low ^ self.policies[0], high ^ self.policies[1])
     }
+}
+
+/// Multiplies two numbers to one twice as wide, and folds it: both halves count.
+#[inline]
+fn folded(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    #[allow(clippy::cast_possible_truncation)] // the lower half
+    let low = product as u64;
+    #[allow(clippy::cast_possible_truncation)] // the upper one
+    let high = (product >> 64) as u64;
+    low ^ high
 }
 
 #[cfg(test)]

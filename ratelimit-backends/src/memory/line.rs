@@ -75,14 +75,14 @@ impl Line {
     }
 
     /// The slot of a tag.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, tag: u64) -> Option<Seen> {
         for (slot, place) in self.0.iter().enumerate() {
             let head = place.head.load(Ordering::Acquire);
-            if head & TAG == tag
-                && let Some(head) = Head::of(head)
-            {
+            // No tag is 0, as an empty slot's is.
+            if (head ^ tag) << (64 - TAG_BITS) == 0 {
                 let word = place.word.load(Ordering::Acquire);
+                let head = Head(head & !LOCKED);
                 return Some(Seen { slot, head, word });
             }
         }
@@ -91,14 +91,14 @@ impl Line {
 
     /// Whether the slot still stands for the key that was seen, so that what was seen was its state
     /// at one instant.
-    #[inline]
+    #[inline(always)]
     pub(super) fn holds(&self, seen: &Seen) -> bool {
         let head = self.0[seen.slot].head.load(Ordering::Relaxed);
         head & !LOCKED == seen.head.0
     }
 
     /// Stores another word if the slot is just as it was seen.
-    #[inline]
+    #[inline(always)]
     pub(super) fn replace(&self, seen: &Seen, word: u64) -> bool {
         let lock = &self.0[0].head;
         let unlocked = lock.load(Ordering::Relaxed) & !LOCKED;

@@ -3,8 +3,12 @@
 //! One hand goes round over all lines. Each new key moves it on by some lines; a new key for which
 //! there is no room moves it until there is, or until it has been everywhere and has found that
 //! nothing can be forgotten before a certain instant.
+//!
+//! While there is room, a key is only forgotten when it has been as good as fresh for a while: a
+//! bucket that is refilled within microseconds is fresh nearly always, and in use all the same.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ratelimit_core::Timestamp;
@@ -13,6 +17,9 @@ use super::states::States;
 
 /// Lines that are looked at for each new key while there is room.
 const IN_PASSING: usize = 2;
+
+/// How long a key must have been fresh to be forgotten while there is room.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Lines that are looked at for a new key for which there is no room: microseconds.
 const AT_MOST: usize = 1_024;
@@ -41,9 +48,10 @@ impl Reclaim {
     /// Looks at some lines, unless somebody else does so.
     pub(super) fn in_passing(&self, states: &States, now: Timestamp) {
         match self.hand.try_lock() {
-            Ok(hand) => self.turn(hand, states, now, IN_PASSING, usize::MAX),
+            Ok(hand) => self.turn(hand, states, idle_since(now), IN_PASSING, usize::MAX),
             Err(TryLockError::Poisoned(hand)) => {
-                self.turn(hand.into_inner(), states, now, IN_PASSING, usize::MAX)
+                let hand = hand.into_inner();
+                self.turn(hand, states, idle_since(now), IN_PASSING, usize::MAX)
             }
             Err(TryLockError::WouldBlock) => 0,
         };
@@ -104,6 +112,12 @@ impl Reclaim {
             }
         }
     }
+}
+
+/// What has been fresh since then is not in use any more.
+pub(super) fn idle_since(now: Timestamp) -> Timestamp {
+    let idle = u64::try_from(IDLE.as_nanos()).unwrap_or(0);
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(idle))
 }
 
 /// Drops what can be forgotten of a line: how many keys, and from when on others can be.

@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::hash::Fingerprint;
 use super::line::Seen;
 use super::overflow::Overflow;
+use super::reclaim::idle_since;
 use super::states::States;
 use super::table::{Locked, Place};
 
@@ -102,16 +103,16 @@ impl<'e, 'c> Session<'e, 'c> {
         {
             return Ok(Spot::Free(place, None));
         }
-        let expired = self
+        let full = self.states().kept() >= self.states().max_keys();
+        let since = if full { self.now } else { idle_since(self.now) };
+        let forgotten = self
             .locked()
             .beside(key)
-            .find(|(place, seen)| self.states().fresh_at(seen) <= self.now && !needed(*place));
-        match expired {
+            .find(|(place, seen)| self.states().fresh_at(seen) <= since && !needed(*place));
+        match forgotten {
             Some((place, seen)) => Ok(Spot::Free(place, Some(seen))),
-            None if empty.is_none() && self.states().kept() < self.states().max_keys() => {
-                Err(Obstacle::Crowded(key))
-            }
-            None => Err(Obstacle::Full),
+            None if full || empty.is_some() => Err(Obstacle::Full),
+            None => Err(Obstacle::Crowded(key)),
         }
     }
 
@@ -135,7 +136,7 @@ impl<'e, 'c> Session<'e, 'c> {
             Spot::Shared => return,
         };
         let fresh_at = state.fresh_at();
-        self.engine.saw(self.now, fresh_at.since(self.now));
+        self.engine.saw(self.now, ahead(fresh_at, self.now));
         if !matches!(spot, Spot::Kept(..)) {
             self.engine.reclaim.expect(fresh_at);
         }
@@ -158,7 +159,7 @@ impl<'e, 'c> Session<'e, 'c> {
             return self.states().with_unpacked(&seen, |state| {
                 let now = engine.not_before(now, state.newest());
                 let answer = work(state, now);
-                engine.saw(now, state.fresh_at().since(now));
+                engine.saw(now, ahead(state.fresh_at(), now));
                 answer
             });
         }
@@ -233,6 +234,11 @@ impl<'e, 'c> Session<'e, 'c> {
         }
         Ok(answer)
     }
+}
+
+/// How many nanoseconds the one is after the other.
+fn ahead(fresh_at: Timestamp, now: Timestamp) -> u64 {
+    fresh_at.as_nanos().saturating_sub(now.as_nanos())
 }
 
 impl Drop for Session<'_, '_> {

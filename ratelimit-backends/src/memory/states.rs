@@ -71,7 +71,7 @@ impl States {
     }
 
     /// The packing of a slot, unless it is [unpacked](Self::is_unpacked).
-    #[inline]
+    #[inline(always)]
     pub(super) fn packing(&self, head: Head) -> Option<&Packing> {
         self.packings.get(head.packing())
     }
@@ -166,12 +166,11 @@ impl States {
         self.count_one_less();
     }
 
-    /// Remembers how far the states lie in the time of a clock that may step back.
-    pub(super) fn saw(&self, now: Timestamp, fresh_after: core::time::Duration) {
+    /// Remembers how far ahead states lie, in nanoseconds, by a clock that may step back.
+    pub(super) fn saw(&self, now: Timestamp, fresh_after: u64) {
         // A state that lies ahead since the clock stepped back says nothing about what is usual.
         if now.as_nanos() >= self.newest.fetch_max(now.as_nanos(), Ordering::Relaxed) {
-            let nanos = u64::try_from(fresh_after.as_nanos()).unwrap_or(u64::MAX);
-            self.longest.fetch_max(nanos, Ordering::Relaxed);
+            self.longest.fetch_max(fresh_after, Ordering::Relaxed);
         }
     }
 

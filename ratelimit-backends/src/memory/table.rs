@@ -47,10 +47,10 @@ struct Segment {
     depth: AtomicU32,
 }
 
-/// The bits of a fingerprint that a slot keeps.
-#[inline]
+/// The bits of a fingerprint that a slot keeps; never 0.
+#[inline(always)]
 pub(super) fn tag(key: Fingerprint) -> u64 {
-    key.0 >> 8
+    (key.0 >> 8).max(1)
 }
 
 pub(super) struct Table {
@@ -63,6 +63,8 @@ pub(super) struct Table {
     lines: usize,
     /// How many of the highest bits of a fingerprint lead through the directory.
     bits: u32,
+    /// Shifted by so many, a fingerprint is its place in the directory.
+    shift: u32,
 }
 
 /// What a reader found, and in which line.
@@ -74,13 +76,13 @@ pub(super) struct Found<'a> {
 
 impl Found<'_> {
     /// Whether what was seen was the key's state at one instant.
-    #[inline]
+    #[inline(always)]
     pub(super) fn holds(&self) -> bool {
         self.line.holds(&self.seen)
     }
 
     /// Stores another word if nothing has changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn replace(&self, word: u64) -> bool {
         self.line.replace(&self.seen, word)
     }
@@ -99,51 +101,71 @@ impl Table {
             growing: Mutex::new(()),
             lines: lines.div_ceil(1 << splits).max(FEWEST_LINES),
             bits,
+            shift: 64 - bits,
         };
         table.segments[0].get_or_init(|| Segment::new(table.lines, 0));
         table
     }
 
     /// The key's state, without a lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, key: Fingerprint) -> Option<Found<'_>> {
-        let home = self.home(key)?;
+        let (segment, _) = self.segment(key)?;
         let tag = tag(key);
-        home.lines.iter().find_map(|line| {
-            let line = home.segment.lines.get(*line)?;
-            let seen = line.find(tag)?;
-            Some(Found { line, seen })
-        })
+        let first = self.first_line(key);
+        let line = segment.lines.get(first)?;
+        if let Some(seen) = line.find(tag) {
+            return Some(Found { line, seen });
+        }
+        let line = segment.lines.get(self.second_line(key, first))?;
+        let seen = line.find(tag)?;
+        Some(Found { line, seen })
     }
 
-    #[inline]
-    fn home(&self, key: Fingerprint) -> Option<Home<'_>> {
-        let place = usize::try_from(key.0 >> (64 - self.bits)).ok()?;
+    #[inline(always)]
+    fn segment(&self, key: Fingerprint) -> Option<(&Segment, u32)> {
+        let place = usize::try_from(key.0 >> self.shift).ok()?;
         let number = self.directory.get(place)?.load(Ordering::Acquire);
-        let segment = self.segments.get(number as usize)?.get()?;
+        Some((self.segments.get(number as usize)?.get()?, number))
+    }
+
+    fn home(&self, key: Fingerprint) -> Option<Home<'_>> {
+        let (segment, number) = self.segment(key)?;
+        let first = self.first_line(key);
         Some(Home {
             segment,
             number,
-            lines: self.lines_of(key),
+            lines: [first, self.second_line(key, first)],
         })
     }
 
-    /// The two lines of a key. The first follows from the eight bits that its tag lacks before any
-    /// others, and the second from the first and the tag, so that keys of one tag share a line as
-    /// seldom as can be.
-    #[inline]
-    fn lines_of(&self, key: Fingerprint) -> [usize; 2] {
+    /// The first line of a key. It follows from the eight bits that the tag lacks before any
+    /// others, and the second line from the first and the tag, so that keys of one tag share a line
+    /// as seldom as can be.
+    #[inline(always)]
+    fn first_line(&self, key: Fingerprint) -> usize {
         #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
-        let (low, middle) = (key.0 as u32, (key.0 >> 16) as u32);
-        let scaled = |bits: u32| ((u64::from(bits) * self.lines as u64) >> 32) as usize;
-        let first = scaled(low.rotate_right(8));
-        let sum = scaled(middle);
-        let second = if sum >= first {
+        let bits = (key.0 as u32).rotate_right(8);
+        self.scaled(bits)
+    }
+
+    #[inline(always)]
+    fn second_line(&self, key: Fingerprint, first: usize) -> usize {
+        #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
+        let sum = self.scaled((key.0 >> 16) as u32);
+        if sum >= first {
             sum - first
         } else {
             sum + self.lines - first
-        };
-        [first, second]
+        }
+    }
+
+    /// The line that is as far into a segment as a number is into its range.
+    #[inline(always)]
+    fn scaled(&self, bits: u32) -> usize {
+        #[allow(clippy::cast_possible_truncation)] // below the number of lines
+        let line = ((u64::from(bits) * self.lines as u64) >> 32) as usize;
+        line
     }
 
     /// Locks the lines of these keys.

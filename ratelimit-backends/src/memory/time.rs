@@ -14,7 +14,7 @@ pub(super) enum Time {
 }
 
 impl Time {
-    #[inline]
+    #[inline(always)]
     pub(super) fn now(&self) -> Timestamp {
         match self {
             Self::Process(counter) => counter.now(),

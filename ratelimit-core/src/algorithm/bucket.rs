@@ -71,7 +71,70 @@ impl State {
 }
 
 /// Decides `cost` units at `now`. A cost of zero asks and charges nothing.
+#[inline]
 pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
+    if terms.q == 1 && state.full_at.part == 0 {
+        let step = step_in_ticks(state.full_at.whole, terms, now, cost);
+        let full_at = Span {
+            whole: step.state,
+            part: 0,
+        };
+        let q = match step.write {
+            Write::Nothing => state.q,
+            _ => terms.q,
+        };
+        return Step {
+            state: State { full_at, q },
+            write: step.write,
+            verdict: step.verdict,
+        };
+    }
+    step_in_parts(state, terms, now, cost)
+}
+
+/// The step of a rate whose interval is a whole number of ticks, of a bucket that is full again at
+/// `full_at`: nearly every one, in the fewest instructions.
+#[inline(always)]
+pub(super) fn step_in_ticks(full_at: u64, terms: &Terms, now: u64, cost: u32) -> Step<u64> {
+    let (interval, fill) = (terms.interval.whole, terms.fill.whole);
+    let found = full_at.saturating_sub(now);
+    let debt = found.min(fill);
+    let total = debt.saturating_add(interval.saturating_mul(cost.into()));
+    // The fill time is that of the burst, so that a cost above it never fits.
+    let allowed = total <= fill;
+    let left = if allowed { total } else { debt };
+    let write = if allowed && cost > 0 {
+        Write::Charge
+    } else if found > fill {
+        Write::Repair
+    } else {
+        Write::Nothing
+    };
+    let retry_after = match allowed {
+        true => 0,
+        false if cost > terms.burst => u64::MAX,
+        false => total - fill,
+    };
+    #[allow(clippy::cast_possible_truncation)] // at most the burst, which is what fits into `fill`
+    let remaining = ((fill - left) / interval.max(1)) as u32;
+    Step {
+        state: match write {
+            Write::Nothing => full_at,
+            _ => now.saturating_add(left),
+        },
+        write,
+        verdict: Verdict {
+            allowed,
+            delay: 0,
+            remaining,
+            retry_after,
+            reset_after: left,
+        },
+    }
+}
+
+#[inline(never)]
+fn step_in_parts(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
     let (debt, ahead) = state.debt(terms, now);
     let total = debt.plus(terms.time_of(cost), terms.q);
     if cost <= terms.burst && total <= terms.fill {

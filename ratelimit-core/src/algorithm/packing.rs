@@ -2,7 +2,7 @@
 
 use super::key_state::{Kept, KeyState, State};
 use super::sliding_window_counter as counter;
-use super::{Algorithm, Span, Step, Write, bucket, fixed_window, leaky_bucket};
+use super::{Algorithm, Span, Verdict, Write, bucket, fixed_window, leaky_bucket};
 use crate::check::Check;
 use crate::clock::Timestamp;
 use crate::decision::{Charge, Decision};
@@ -33,24 +33,41 @@ pub struct Packing {
     epoch: u64,
 }
 
-/// The answer to a check of a packed state, with the word to store.
-#[derive(Clone, Debug)]
+/// What a check does to a packed state. Small, as it is thrown away when somebody else was faster.
+#[derive(Clone, Copy, Debug)]
 pub struct Packed {
-    /// The answer.
-    pub decision: Decision,
     /// The word after it.
     pub word: u64,
     /// Whether, and why, to store it.
     pub write: Write,
+    verdict: Verdict,
+    full_at: Span,
+}
+
+impl Packed {
+    /// Whether the check is admitted.
+    #[inline]
+    pub fn is_allowed(&self) -> bool {
+        self.verdict.allowed
+    }
+
+    /// Whether the cost can never fit.
+    #[inline]
+    pub fn is_unsatisfiable(&self) -> bool {
+        self.verdict.retry_after == u64::MAX
+    }
+
+    /// How long until the state equals a fresh key's, in nanoseconds.
+    #[inline]
+    pub fn reset_after(&self) -> u64 {
+        self.verdict.reset_after
+    }
 }
 
 impl Packing {
     /// How the states of such a policy are packed, if they can be.
     pub fn of(algorithm: Algorithm, limits: &Limits, epoch: Timestamp) -> Option<Self> {
-        let [limit] = limits.as_slice() else {
-            return None;
-        };
-        let terms = limit.terms();
+        let terms = limits.only()?.terms();
         let epoch = epoch.as_nanos();
         let bits = |limit: u32| u8::try_from(32 - limit.leading_zeros()).unwrap_or(32);
         let (bits, q, epoch) = match algorithm {
@@ -72,69 +89,102 @@ impl Packing {
     }
 
     /// Whether a state that is packed like this goes on unchanged under these limits.
-    #[inline]
+    #[inline(always)]
     pub fn suits(&self, limits: &Limits) -> bool {
-        match limits.as_slice() {
-            [limit] => {
-                let terms = limit.terms();
-                terms.period == self.period && (terms.q == self.q || self.bits > 0)
-            }
-            _ => false,
+        limits.only().is_some_and(|limit| {
+            let terms = limit.terms();
+            terms.period == self.period && (terms.q == self.q || self.bits > 0)
+        })
+    }
+
+    /// Decides the check on a packed state if that takes few instructions: the bucket of a rate
+    /// whose interval is whole nanoseconds, without delay. The limits must [suit](Self::suits) it.
+    /// `None` when it is no such state, or the state to store does not fit a word.
+    #[inline(always)]
+    pub fn step_of_bucket(&self, word: u64, check: &Check<'_>, now: Timestamp) -> Option<Packed> {
+        let terms = check.limits.only()?.terms();
+        if self.bits > 0 || self.q > 1 || !check.max_delay.is_zero() {
+            return None;
         }
+        // The sum of the two was an instant when the word was made.
+        let full_at = if word == 0 {
+            0
+        } else {
+            self.epoch.wrapping_add(word)
+        };
+        let step = bucket::step_in_ticks(full_at, terms, now.as_nanos(), check.cost);
+        let word = match step.write {
+            Write::Nothing => word,
+            // The epoch itself cannot be told from a fresh state.
+            _ => step
+                .state
+                .checked_sub(self.epoch)
+                .filter(|word| *word > 0)?,
+        };
+        let full_at = Span {
+            whole: step.state,
+            part: 0,
+        };
+        Some(Packed {
+            word,
+            write: step.write,
+            verdict: step.verdict,
+            full_at,
+        })
     }
 
     /// Decides the check on a packed state. The limits must [suit](Self::suits) it. `None` when the
     /// state to store does not fit a word.
-    #[inline]
-    pub fn decide(&self, word: u64, check: &Check<'_>, now: Timestamp) -> Option<Packed> {
-        let limit = check.limits.as_slice().first()?;
-        let (terms, at) = (limit.terms(), now.as_nanos());
-        let (stored, write, verdict, full_at) = match self.algorithm {
-            Algorithm::TokenBucket | Algorithm::Gcra => {
-                let step = bucket::step(self.bucket(word), terms, at, check.cost);
-                (
-                    self.bucket_word(&step),
-                    step.write,
-                    step.verdict,
-                    Some(step.state.full_at),
-                )
+    pub fn step(&self, word: u64, check: &Check<'_>, now: Timestamp) -> Option<Packed> {
+        let terms = check.limits.only()?.terms();
+        let (now, cost) = (now.as_nanos(), check.cost);
+        let mut full_at = Span::default();
+        let (stored, write, verdict) = match self.algorithm {
+            Algorithm::FixedWindow => {
+                let step = fixed_window::step(self.fixed(word), terms, now, cost);
+                (self.fixed_word(step.state), step.write, step.verdict)
+            }
+            Algorithm::SlidingWindowCounter => {
+                let step = counter::step(self.counter(word), terms, now, cost);
+                (self.counter_word(step.state), step.write, step.verdict)
             }
             Algorithm::LeakyBucket => {
                 let delay = u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX);
-                let step = leaky_bucket::step(self.bucket(word), terms, at, check.cost, delay);
-                (
-                    self.bucket_word(&step),
-                    step.write,
-                    step.verdict,
-                    Some(step.state.full_at),
-                )
-            }
-            Algorithm::FixedWindow => {
-                let step = fixed_window::step(self.fixed(word), terms, at, check.cost);
-                (self.fixed_word(step.state), step.write, step.verdict, None)
+                let step = leaky_bucket::step(self.bucket(word), terms, now, cost, delay);
+                full_at = step.state.full_at;
+                (self.instant_word(full_at), step.write, step.verdict)
             }
             _ => {
-                let step = counter::step(self.counter(word), terms, at, check.cost);
-                (
-                    self.counter_word(step.state),
-                    step.write,
-                    step.verdict,
-                    None,
-                )
+                let step = bucket::step(self.bucket(word), terms, now, cost);
+                full_at = step.state.full_at;
+                (self.instant_word(full_at), step.write, step.verdict)
             }
         };
         let word = match write {
             Write::Nothing => word,
             _ => stored?,
         };
-        let cost = if verdict.allowed { check.cost } else { 0 };
-        let charge = Charge::of_one(now, cost, !check.max_delay.is_zero(), full_at);
-        let decision = Decision::of_one(self.algorithm, limit, &verdict, charge);
         Some(Packed {
-            decision,
             word,
             write,
+            verdict,
+            full_at,
         })
+    }
+
+    /// The answer to the check that a step decided.
+    #[inline(always)]
+    pub fn answer(&self, step: &Packed, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
+        let limit = check.limits.only()?;
+        let cost = if step.verdict.allowed { check.cost } else { 0 };
+        let full_at = (self.bits == 0).then_some(step.full_at);
+        let charge = Charge::of_one(now, cost, !check.max_delay.is_zero(), full_at);
+        Some(Decision::of_one(
+            self.algorithm,
+            limit,
+            &step.verdict,
+            charge,
+        ))
     }
 
     /// The instant from which the state equals a fresh key's.
@@ -197,11 +247,6 @@ impl Packing {
             },
             q: self.q,
         }
-    }
-
-    #[inline]
-    fn bucket_word(&self, step: &Step<bucket::State>) -> Option<u64> {
-        self.instant_word(step.state.full_at)
     }
 
     #[inline]

@@ -40,10 +40,16 @@ impl KeyBuf {
     /// The key to give to a [`Check`](crate::Check).
     #[inline]
     pub fn as_ref(&self) -> KeyRef<'_> {
-        KeyRef(match &self.0 {
+        KeyRef::from_bytes(self.as_bytes())
+    }
+
+    /// The bytes.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
             Bytes::Inline { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or(bytes),
             Bytes::Heap(bytes) => bytes,
-        })
+        }
     }
 
     /// Starts a value of so many fields; the fields follow, each encoded by itself.
@@ -73,15 +79,19 @@ impl KeyBuf {
     #[inline]
     pub(super) fn tagged(&mut self, tag: u8, bytes: &[u8]) {
         // Nearly every text of a key is this short: its tag and length are two bytes.
-        if let (Ok(short @ 0..0x80), Bytes::Inline { length, bytes: all }) =
-            (u8::try_from(bytes.len()), &mut self.0)
-            && let Some([first, second, rest @ ..]) = all.get_mut(usize::from(*length)..)
-            && let Some(rest) = rest.get_mut(..bytes.len())
-        {
-            (*first, *second) = (tag, short);
-            rest.copy_from_slice(bytes);
-            *length += short + 2;
-            return;
+        if let Bytes::Inline { length, bytes: all } = &mut self.0 {
+            let start = usize::from(*length);
+            if let Some(place) = all.get_mut(start..start + 2 + bytes.len())
+                && let [first, second, rest @ ..] = place
+                && bytes.len() < 0x80
+            {
+                #[allow(clippy::cast_possible_truncation)] // compared just before
+                let short = bytes.len() as u8;
+                (*first, *second) = (tag, short);
+                copy(rest, bytes);
+                *length += short + 2;
+                return;
+            }
         }
         self.push(tag);
         self.length(bytes.len());
@@ -126,7 +136,7 @@ impl KeyBuf {
                 .get_mut(usize::from(*length)..)
                 .and_then(|rest| rest.get_mut(..more.len()))
         {
-            place.copy_from_slice(more);
+            copy(place, more);
             // It fits, so that neither is over `INLINE`.
             *length += u8::try_from(more.len()).unwrap_or(0);
         } else {
@@ -144,12 +154,30 @@ impl KeyBuf {
         if let Bytes::Heap(bytes) = &mut self.0 {
             bytes.extend_from_slice(more);
         } else {
-            let so_far = self.as_ref().as_bytes();
+            let so_far = self.as_bytes();
             let mut bytes = Vec::with_capacity(2 * INLINE + more.len());
             bytes.extend_from_slice(so_far);
             bytes.extend_from_slice(more);
             self.0 = Bytes::Heap(bytes);
         }
+    }
+}
+
+/// Copies a slice to one of the same length, the usual lengths without a call.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) {
+    if from.len() <= 16
+        && let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>())
+    {
+        // The two may overlap.
+        if let Some(place) = to.first_chunk_mut::<8>() {
+            *place = *first;
+        }
+        if let Some(place) = to.last_chunk_mut::<8>() {
+            *place = *last;
+        }
+    } else {
+        to.copy_from_slice(from);
     }
 }
 
@@ -161,7 +189,7 @@ impl Default for KeyBuf {
 
 impl PartialEq for KeyBuf {
     fn eq(&self, other: &Self) -> bool {
-        self.as_ref() == other.as_ref()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -175,13 +203,13 @@ impl PartialOrd for KeyBuf {
 
 impl Ord for KeyBuf {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_ref().cmp(&other.as_ref())
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
 impl Hash for KeyBuf {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_ref().hash(state);
+        self.as_bytes().hash(state);
     }
 }
 
@@ -194,7 +222,7 @@ impl fmt::Debug for KeyBuf {
 impl From<KeyRef<'_>> for KeyBuf {
     fn from(key: KeyRef<'_>) -> Self {
         let mut bytes = Self::new();
-        bytes.extend(key.0);
+        key.write_to(|part| bytes.extend(part));
         bytes
     }
 }

@@ -113,7 +113,7 @@ proptest! {
         let bytes: Vec<_> = values.iter().map(of).collect();
         for (one, its) in values.iter().zip(&bytes) {
             for (other, others) in values.iter().zip(&bytes) {
-                let starts = others.as_ref().as_bytes().starts_with(its.as_ref().as_bytes());
+                let starts = others.as_bytes().starts_with(its.as_bytes());
                 prop_assert_eq!(one == other, starts, "{:?} {:?}", one, other);
             }
         }
@@ -226,7 +226,7 @@ fn what_is_documented_to_be_one_key_is() {
 #[test]
 fn the_bytes_are_what_shared_stores_hold() {
     // Changing these makes every key of every store a new one.
-    let bytes = |key: &dyn Key| of(key).as_ref().as_bytes().to_vec();
+    let bytes = |key: &dyn Key| of(key).as_bytes().to_vec();
     assert_eq!(bytes(&0), b"i\x00");
     assert_eq!(bytes(&258_u64), b"i\x02\x01\x02");
     assert_eq!(bytes(&-1), b"n\x01\x01");
@@ -250,7 +250,7 @@ fn the_bytes_are_what_shared_stores_hold() {
     let mut variant = KeyBuf::new();
     variant.variant("Free", 1);
     1.encode(&mut variant);
-    assert_eq!(variant.as_ref().as_bytes(), b"|\x04Free\x01i\x01\x01");
+    assert_eq!(variant.as_bytes(), b"|\x04Free\x01i\x01\x01");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn long_keys_are_kept_whole() {
         assert_ne!(of(&long), of(&other));
         assert_ne!(of(&long), of(&long[1..]));
         let bytes = of(&long);
-        let bytes = bytes.as_ref().as_bytes();
+        let bytes = bytes.as_bytes();
         assert!(bytes.ends_with(long.as_bytes()));
         assert!(bytes.len() <= length + 4);
         assert_ne!(of(&(&long, "b")), of(&(&other, "")));
@@ -283,11 +283,7 @@ fn common_keys_need_no_allocation() {
         of(&"a".repeat(94)),
     ];
     for key in inline {
-        assert!(
-            !key.is_allocated(),
-            "{} bytes",
-            key.as_ref().as_bytes().len()
-        );
+        assert!(!key.is_allocated(), "{} bytes", key.as_bytes().len());
     }
     assert!(of(&"a".repeat(95)).is_allocated());
 }
