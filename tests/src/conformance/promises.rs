@@ -60,7 +60,7 @@ pub fn retrying_in_time(store: &dyn Store, algorithm: Algorithm) {
                 denied.retry_after(),
                 "{policy}"
             );
-            bench.pass(denied.retry_after() - bench.tick());
+            bench.pass(denied.retry_after().saturating_sub(bench.tick()));
             let early = bench.decide(&asked);
             assert!(!early.is_allowed(), "{policy}: {cost} a tick before");
             assert_eq!(early.retry_after(), bench.tick(), "{policy}: {cost}");

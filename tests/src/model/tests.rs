@@ -118,7 +118,7 @@ proptest! {
             let quota = answer.quotas[0];
             let remaining = (0..=plain.capacity()).rev().find(|units| plain.fits(now, *units));
             prop_assert_eq!(u64::from(quota.remaining), remaining.unwrap());
-            let first = |holds: &dyn Fn(u64) -> bool| (0..).find(|ticks| holds(now + ticks)).unwrap();
+            let first = |holds: &dyn Fn(u64) -> bool| (0..1_000).find(|ticks| holds(now + ticks)).unwrap();
             let reset_after = first(&|tick| plain.used(tick) == 0);
             prop_assert_eq!(quota.reset_after, Duration::from_nanos(reset_after * TICK));
             let retry_after = if allowed { 0 } else { first(&|tick| plain.fits(tick, cost)) };

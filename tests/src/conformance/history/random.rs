@@ -210,7 +210,9 @@ fn action(bench: &Bench, algorithm: Algorithm) -> impl Strategy<Value = Action> 
             asks.truncate(1);
         } else if join == JoinScope::SameSlot {
             let owner = asks[0].owner;
-            asks.iter_mut().for_each(|ask| ask.owner = owner);
+            for ask in &mut asks {
+                ask.owner = owner;
+            }
         }
         Action::All(asks)
     });
