@@ -371,7 +371,7 @@ fn passes(fault: Fault, case: Case, algorithms: &[Algorithm]) -> bool {
 }
 
 fn histories(store: &dyn Store, algorithm: Algorithm) {
-    history::some(store, algorithm, 32);
+    history::some(store, algorithm, 12);
 }
 
 fn queued(store: &dyn Store, _: Algorithm) {
