@@ -20,7 +20,7 @@ use super::sync::AtomicU32;
 use super::sync::{AtomicUsize, Ordering};
 
 /// The most lines of a segment. Few enough that copying them takes some microseconds.
-const MOST_LINES: usize = 512;
+const MOST_LINES: usize = 1_024;
 
 /// The fewest: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
@@ -30,7 +30,7 @@ const FULL: usize = 72;
 
 /// How often a segment can be split more often than the most keys ask for on average. One that can
 /// be split no more is full.
-const SPARE_SPLITS: u32 = 3;
+const SPARE_SPLITS: u32 = 2;
 
 /// Where a key may be.
 #[derive(Clone, Copy, Debug)]
