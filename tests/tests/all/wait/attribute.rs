@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use ratelimit::{
-    Algorithm, Mode, Override, Policy, Registry, Rejection, aratelimit, rate,
-    ratelimit, testing,
+    Algorithm, Mode, Override, Policy, Registry, Rejection, aratelimit, rate, ratelimit, testing,
 };
 
 use super::harness::{Counting, Hand, SECOND, limited};

@@ -15,6 +15,11 @@ use ratelimit::{
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const TICK: Duration = Duration::from_nanos(1);
 
+/// One tick less.
+pub(super) fn just_before(time: Duration) -> Duration {
+    time.saturating_sub(TICK)
+}
+
 /// Two every ten seconds.
 pub(super) static TWO: Policy = Policy::new("two", Algorithm::FixedWindow, rate!("2/10s"));
 
@@ -130,8 +135,8 @@ impl Counting {
     pub(super) fn slow(self, polls: usize) -> Self {
         let capabilities = self.capabilities.with_immediate(false);
         Self {
-            polls,
             capabilities,
+            polls,
             ..self
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratelimit::{Algorithm, Ask, Limits, Policy, Registry, Rejection, rate};
 
-use super::harness::{Hand, SECOND, Subject, TICK, TWO, limited, waiting};
+use super::harness::{Hand, SECOND, Subject, TICK, TWO, just_before, limited, waiting};
 
 #[test]
 fn the_first_asks_again_exactly_when_there_is_a_place() {
@@ -20,7 +20,7 @@ fn the_first_asks_again_exactly_when_there_is_a_place() {
     );
     // It is polled for no reason, and does not ask.
     call.pending();
-    subject.clock.advance(7 * SECOND - TICK);
+    subject.clock.advance(just_before(7 * SECOND));
     assert!(!call.woken());
     call.pending();
     assert_eq!((subject.backend.asked(), subject.clock.sleepers()), (3, 1));
@@ -35,7 +35,7 @@ fn the_first_asks_again_exactly_when_there_is_a_place() {
 fn a_call_that_would_wait_too_long_is_rejected_at_once_and_not_charged() {
     let subject = Subject::new();
     subject.fill("k");
-    let short = Ask::new(&TWO, "k").wait(10 * SECOND - TICK);
+    let short = Ask::new(&TWO, "k").wait(just_before(10 * SECOND));
     assert_eq!(
         limited(waiting(&subject.registry, &short).ready()),
         10 * SECOND
@@ -47,7 +47,7 @@ fn a_call_that_would_wait_too_long_is_rejected_at_once_and_not_charged() {
     let asked = subject.backend.asked();
     // Behind it, nobody need be asked to know.
     subject.clock.advance(SECOND);
-    let late = Ask::new(&TWO, "k").wait(9 * SECOND - TICK);
+    let late = Ask::new(&TWO, "k").wait(just_before(9 * SECOND));
     assert_eq!(
         limited(waiting(&subject.registry, &late).ready()),
         9 * SECOND
@@ -252,7 +252,7 @@ fn every_algorithm_lets_those_that_wait_in_at_its_own_time() {
         assert!(waiting(&subject.registry, &ask).ready().is_ok());
         let mut call = waiting(&subject.registry, &ask);
         call.pending();
-        subject.clock.advance(second * SECOND - TICK);
+        subject.clock.advance(just_before(second * SECOND));
         assert!(!call.woken(), "{algorithm}");
         subject.clock.advance(TICK);
         assert!(call.woken(), "{algorithm}");

@@ -2,7 +2,7 @@
 
 use ratelimit::{Algorithm, AlgorithmSet, Ask, Policy, rate};
 
-use super::harness::{Hand, SECOND, Subject, TICK, limited, waiting};
+use super::harness::{Hand, SECOND, Subject, TICK, just_before, limited, waiting};
 
 /// One a second, and four in the bucket.
 static DRIP: Policy = Policy::new("drip", Algorithm::LeakyBucket, rate!("4/4s"));
@@ -30,7 +30,7 @@ fn calls_come_out_evenly_spaced() {
         );
         let asked = subject.backend.asked();
         for place in 1..4 {
-            subject.clock.advance(SECOND - TICK);
+            subject.clock.advance(just_before(SECOND));
             assert!(!calls.iter().any(Hand::woken));
             subject.clock.advance(TICK);
             let delay = calls[place].run().unwrap().unwrap().delay();
