@@ -11,7 +11,7 @@ use super::{RateFault, RateFaultKind};
 /// The shortest wait: one millisecond, the tick of the coarsest clocks.
 pub const MIN_WAIT: Duration = Duration::from_millis(1);
 /// The longest wait: one hour. A call that waits holds its thread or task, what it borrowed, and a
-/// place in the queue all the while; what can wait longer than that belongs into a queue of jobs.
+/// place in the queue all the while; what can wait longer than that belongs in a queue of jobs.
 pub const MAX_WAIT: Duration = Duration::from_hours(1);
 
 /// How long a call may wait for its place: `"500ms"`.
@@ -181,7 +181,7 @@ impl WaitFaultKind {
             Self::TooShort => "a wait is at least 1ms",
             Self::TooLong => {
                 "a wait is at most 1h, as a call that waits holds its thread or task all the \
-                 while; what can wait longer belongs into a queue of jobs"
+                 while; what can wait longer belongs in a queue of jobs"
             }
         }
     }

@@ -210,9 +210,15 @@ impl Queues {
             // At the deadline itself, the first may yet make room.
             _ => slot.waiter.deadline.plus(Duration::from_nanos(1)),
         };
-        if !slot.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            slot.waker = Some(waker.clone());
-        }
+        let same = slot.waker.as_ref().is_some_and(|old| old.will_wake(waker));
+        let old = if same {
+            None
+        } else {
+            slot.waker.replace(waker.clone())
+        };
+        drop(state);
+        // A waker may own a task, whose end is not to happen under the lock.
+        drop(old);
         Look::Sleep(until)
     }
 
@@ -275,7 +281,6 @@ impl Queues {
         }
         self.waiting.fetch_sub(1, Ordering::Release);
         drop(state);
-        // A waker may own a task, whose end is not to happen under the lock.
         drop(gone);
         wake_all(next);
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ratelimit::{
-    Algorithm, Mode, Override, Policy, Registry, Rejection, aratelimit, rate, ratelimit, testing,
+    Algorithm, AlgorithmSet, Mode, Override, Policy, Registry, Rejection, aratelimit, rate,
+    ratelimit, testing,
 };
 
 use super::harness::{Counting, Hand, SECOND, limited};
@@ -113,6 +114,61 @@ fn an_override_makes_a_plain_policy_wait_but_not_its_batches() {
     assert!(matches!(batch[0], Err(Rejection::Limited(_))));
     scope.clock().advance(10 * SECOND);
     assert!(second.ready().is_ok());
+}
+
+#[test]
+fn start_up_says_where_a_backend_cannot_delay() {
+    let wanted = ["smooth", "waits", "drips"];
+    static DRIPS: Policy = Policy::new("drips", Algorithm::LeakyBucket, rate!("1/s"));
+    let faults = |change: Override| {
+        let backend = Counting::new(ratelimit::ManualClock::new());
+        let wrong = Registry::builder()
+            .backend(
+                "abrupt",
+                backend.with(|can| can.with_delay(AlgorithmSet::EMPTY)),
+            )
+            .policy(DRIPS.clone())
+            .override_policy("drips", Override::new().wait(SECOND))
+            .override_policy("smooth", change)
+            // So that nothing is ever installed.
+            .override_policy("nobody", Override::new())
+            .sites(move |site| wanted.contains(&site.policy) && site.wait == Some(20 * SECOND))
+            .install()
+            .unwrap_err();
+        let faults = wrong.faults().iter();
+        faults.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let said = "backend `abrupt` cannot decide it: it cannot give a call of a `leaky_bucket` its \
+                place in the queue, which `wait` asks for; remove `wait`, or use `token_bucket` or \
+                another backend";
+    let found = faults(Override::new());
+    assert_eq!(found[0], format!("policy `drips`: {said}"));
+    assert!(found[1].contains("`nobody`"), "{found:?}");
+    let here = format!("{}:", file!());
+    assert!(found[2].starts_with(&here), "{found:?}");
+    assert!(found[2].ends_with(&format!("policy `smooth`: {said}")));
+    assert_eq!(found.len(), 3, "the other one queues in its process");
+    // Without waiting, there is nothing to delay.
+    for change in [
+        Override::new().wait(Duration::ZERO),
+        Override::new().mode(Mode::Shadow),
+    ] {
+        assert_eq!(faults(change).len(), 2);
+    }
+    let found = faults(Override::new().wait(Duration::from_hours(2)));
+    assert!(found[2].contains("cannot give a call"), "{found:?}");
+}
+
+#[test]
+fn an_override_waits_no_longer_than_an_attribute() {
+    let wrong = Registry::builder()
+        .override_policy("waits", Override::new().wait(Duration::from_hours(2)))
+        .sites(|site| site.policy == "waits")
+        .override_policy("nobody", Override::new())
+        .install()
+        .unwrap_err();
+    let said = "policy `waits`: a wait of 7200s is too long: at most one hour";
+    assert!(wrong.faults()[1].to_string().ends_with(said), "{wrong}");
 }
 
 #[test]
