@@ -118,8 +118,8 @@ fn an_override_makes_a_plain_policy_wait_but_not_its_batches() {
 
 #[test]
 fn start_up_says_where_a_backend_cannot_delay() {
-    let wanted = ["smooth", "waits", "drips"];
     static DRIPS: Policy = Policy::new("drips", Algorithm::LeakyBucket, rate!("1/s"));
+    let wanted = ["smooth", "waits", "drips"];
     let faults = |change: Override| {
         let backend = Counting::new(ratelimit::ManualClock::new());
         let wrong = Registry::builder()

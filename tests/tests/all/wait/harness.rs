@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use ratelimit::{
     Adjust, Algorithm, Answers, Ask, Backend, BoxFuture, Capabilities, Check, Decision, Error,
-    Join, ManualClock, MemoryBackend, Policy, Pong, Registry, Rejection, Sweep, Swept, rate,
+    Join, ManualClock, MemoryBackend, Outcome, Policy, Pong, Quota, Registry, Rejection, Sweep,
+    Swept, rate,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -48,8 +49,15 @@ impl<'a, T> Hand<'a, T> {
     }
 
     pub(super) fn poll(&mut self) -> Poll<T> {
+        // Each poll with a waker of its own, as an executor may do that moves tasks about: only the
+        // latest counts.
+        self.flag = Arc::default();
+        self.poll_again()
+    }
+
+    /// The same with the waker that it has.
+    pub(super) fn poll_again(&mut self) -> Poll<T> {
         self.flag.0.store(false, Ordering::SeqCst);
-        // Each poll with a waker of its own, as an executor may do that moves tasks about.
         let waker = Waker::from(Arc::clone(&self.flag));
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
@@ -118,6 +126,10 @@ pub(super) struct Counting {
     asked: Arc<AtomicUsize>,
     /// How many polls an answer takes, before the charge and after it; it answers at once if none.
     polls: usize,
+    /// It never says when to come back.
+    mute: bool,
+    /// What it does besides when it is asked and does not answer at once.
+    aside: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Counting {
@@ -128,6 +140,21 @@ impl Counting {
             inner: Arc::new(inner),
             asked: Arc::default(),
             polls: 0,
+            mute: false,
+            aside: None,
+        }
+    }
+
+    /// The same, which does not say when to come back.
+    pub(super) fn mute(self) -> Self {
+        Self { mute: true, ..self }
+    }
+
+    /// The same, which does something besides.
+    pub(super) fn aside(self, aside: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            aside: Some(Arc::new(aside)),
+            ..self
         }
     }
 
@@ -177,6 +204,9 @@ impl Backend for Counting {
     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
         Box::pin(async move {
             self.asked.fetch_add(1, Ordering::SeqCst);
+            if let Some(aside) = &self.aside {
+                aside();
+            }
             self.pause().await;
             let answers = self.inner.decide(checks, join).await;
             self.pause().await;
@@ -189,7 +219,15 @@ impl Backend for Counting {
             return None;
         }
         self.asked.fetch_add(1, Ordering::SeqCst);
-        self.inner.decide_now(check)
+        let decision = self.inner.decide_now(check)?;
+        Some(decision.map(|decision| match decision.outcome() {
+            Outcome::Denied if self.mute => {
+                let quota = Quota::new(2, 0, Duration::ZERO, Duration::ZERO);
+                let charge = decision.charge().clone();
+                Decision::new(Outcome::Denied, decision.source(), &[quota], charge)
+            }
+            _ => decision,
+        }))
     }
 
     fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {

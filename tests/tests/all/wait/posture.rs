@@ -1,8 +1,13 @@
 //! What happens to those who wait when the backend fails, and in other modes.
 
-use ratelimit::{Algorithm, Ask, Mode, OnError, Policy, Registry, Rejection, Source, rate};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::harness::{Answer, Counting, Hand, SECOND, Subject, TWO, limited, waiting};
+use ratelimit::{
+    Algorithm, Ask, ClockKind, Mode, OnError, Policy, Registry, Rejection, Source, rate,
+};
+
+use super::harness::{Answer, Counting, Hand, SECOND, Subject, TICK, TWO, limited, waiting};
 use crate::backends::{Fault, Faulty};
 
 /// Two wait, then the backend is closed.
@@ -38,11 +43,7 @@ fn a_failing_backend_ends_the_wait_by_the_posture() {
 
 #[test]
 fn a_backend_that_fails_at_once_is_not_waited_for() {
-    for (fault, polls) in [
-        (Fault::Fails, 1),
-        (Fault::Mumbles, 1),
-        (Fault::Incapable, 1),
-    ] {
+    for fault in [Fault::Fails, Fault::Mumbles, Fault::Incapable] {
         let backend = Faulty::new(fault);
         let builder = Registry::builder().backend("faulty", backend.clone());
         let registry = builder.build().unwrap();
@@ -52,7 +53,7 @@ fn a_backend_that_fails_at_once_is_not_waited_for() {
             Err(Rejection::Unavailable(_))
         ));
         assert!(registry.ask_blocking(&ask).is_err());
-        assert_eq!((backend.asked(), registry.waiters()), (2 * polls, 0));
+        assert_eq!((backend.asked(), registry.waiters()), (2, 0));
     }
 }
 
@@ -122,8 +123,7 @@ fn only_enforced_policies_wait() {
 #[test]
 fn a_backend_with_a_clock_of_its_own_is_believed_from_its_answer_on() {
     let subject = Subject::with(|backend: Counting| {
-        let resolution = backend_resolution();
-        backend.with(|can| can.with_clock(ratelimit::ClockKind::Server, resolution))
+        backend.with(|can| can.with_clock(ClockKind::Server, TICK))
     });
     subject.fill("k");
     let ask = Ask::new(&TWO, "k").wait(60 * SECOND);
@@ -133,6 +133,54 @@ fn a_backend_with_a_clock_of_its_own_is_believed_from_its_answer_on() {
     assert!(call.ready().is_ok());
 }
 
-fn backend_resolution() -> std::time::Duration {
-    super::harness::TICK
+#[test]
+fn a_backend_that_does_not_say_when_to_come_back_is_not_asked_without_end() {
+    let subject = Subject::with(Counting::mute);
+    subject.fill("k");
+    let ask = Ask::new(&TWO, "k").wait(60 * SECOND);
+    let mut call = waiting(&subject.registry, &ask);
+    for asked in 3..10 {
+        call.pending();
+        assert_eq!(subject.backend.asked(), asked);
+        subject.clock.advance(Duration::from_millis(1));
+        assert!(call.woken());
+    }
+    subject.clock.advance(10 * SECOND);
+    assert!(call.ready().is_ok());
+}
+
+#[test]
+fn a_clock_that_steps_back_wakes_again() {
+    let subject = Subject::new();
+    subject.fill("k");
+    let ask = Ask::new(&TWO, "k").wait(60 * SECOND);
+    let mut call = waiting(&subject.registry, &ask);
+    call.pending();
+    subject.clock.advance(10 * SECOND);
+    subject.clock.step_back(SECOND);
+    assert!(call.poll_again().is_pending());
+    assert_eq!(subject.backend.asked(), 3);
+    subject.clock.advance(SECOND);
+    assert!(call.woken());
+    assert!(call.ready().is_ok());
+}
+
+/// The thread that serves callers that block must not be parked itself.
+#[test]
+fn a_backend_that_waits_like_a_blocking_caller_is_told_so() {
+    let inner = Registry::builder().build().unwrap();
+    let said = Arc::new(Mutex::new(String::new()));
+    let says = Arc::clone(&said);
+    let subject = Subject::with(|backend| {
+        backend.slow(1).aside(move || {
+            let ask = Ask::unkeyed(&TWO).wait(SECOND);
+            if let Err(rejection) = inner.ask_blocking(&ask) {
+                *says.lock().unwrap() = rejection.to_string();
+            }
+        })
+    });
+    let ask = Ask::unkeyed(&TWO);
+    assert!(subject.registry.ask_blocking(&ask).is_ok());
+    let said = said.lock().unwrap();
+    assert!(said.contains("may not be such a caller itself"), "{said}");
 }
