@@ -65,10 +65,11 @@ use guard::Kind;
 /// What the backend takes to answer is not counted. A call in `mode = "shadow"` never waits: that
 /// would change what the program does. When the backend fails, waiting ends by `on_error`.
 ///
-/// `#[ratelimit]` parks its thread while it waits. Under [`#[aratelimit]`](macro@aratelimit) no
-/// thread is blocked, on any executor; a future that is dropped while it waits gives up its place,
-/// and what was charged for it. Like everything that queues, it must be polled to get ahead: a future
-/// that is kept without being polled keeps those behind it waiting.
+/// `#[ratelimit]` parks its thread while it waits; in async code, where a parked thread polls nothing
+/// else, use [`#[aratelimit]`](macro@aratelimit). That blocks no thread, on any executor, and a future
+/// that is dropped while it waits gives up its place and what was charged for it. Like everything that
+/// queues, it must be polled to get ahead: a future that is kept without being polled keeps those
+/// behind it waiting, until they have waited as long as they may.
 ///
 /// For `async fn` and functions that return a future there is
 /// [`#[aratelimit]`](macro@aratelimit).

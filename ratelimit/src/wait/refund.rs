@@ -75,8 +75,6 @@ fn said<T>(result: Result<T, Error>) {
 /// admits all the same is given back.
 pub(super) struct Asking {
     answers: Option<BoxFuture<'static, Answers>>,
-    /// Whether the backend may know of the question.
-    begun: bool,
     refund: Option<Refund>,
 }
 
@@ -85,7 +83,6 @@ impl Asking {
         let (backend, checks) = (Arc::clone(entry.backend()), vec![check.to_owned()]);
         Self {
             answers: Some(Box::pin(decide_owned(backend, checks, Join::Each))),
-            begun: false,
             refund: Some(Refund::new(plan, entry, check)),
         }
     }
@@ -99,7 +96,6 @@ impl Future for Asking {
         let Some(mut answers) = self.answers.take() else {
             return Poll::Ready(Answers::new());
         };
-        self.begun = true;
         let polled = answers.as_mut().poll(context);
         if polled.is_pending() {
             self.answers = Some(answers);
@@ -113,9 +109,6 @@ impl Drop for Asking {
         let (Some(answers), Some(refund)) = (self.answers.take(), self.refund.take()) else {
             return;
         };
-        if !self.begun {
-            return;
-        }
         let timeout = refund.registry.blocking_timeout();
         said(bridge::spawn(async move {
             if let Ok(answers) = tokio::time::timeout(timeout, answers).await

@@ -13,7 +13,9 @@ fn at(seconds: u64) -> Timestamp {
 
 fn denial(now: u64, retry_at: u64) -> Known {
     let retry_after = at(retry_at).since(at(now));
-    let quota = Quota::new(1, 0, retry_after, retry_after);
+    // What remains tells denials of different instants apart.
+    let remaining = u32::try_from(now).unwrap();
+    let quota = Quota::new(1, remaining, retry_after, retry_after);
     let decision = Decision::new(Outcome::Denied, Source::Store, &[quota], Charge::default());
     Known {
         decision,
@@ -221,7 +223,13 @@ fn a_queue_is_bounded_and_others_are_not_in_its_way() {
     assert!(enter("key", 1).is_some());
     assert!(enter("key", 2).is_none());
     let full = subject.queues.join(&subject.key, until(20), at(3));
-    assert_eq!(full.unwrap_err().retry_after(), Duration::from_secs(2));
+    let known = full.unwrap_err();
+    assert_eq!(known.retry_after(), Duration::from_secs(2));
+    assert_eq!(
+        known.remaining(),
+        1,
+        "the second one's denial is the latest"
+    );
     assert!(enter("other", 3).is_some());
     assert_eq!((subject.queues.count(), subject.queues.waiting()), (2, 3));
     let none = Subject::new(0);

@@ -7,7 +7,9 @@ use ratelimit::{
     Algorithm, Ask, ClockKind, Mode, OnError, Policy, Registry, Rejection, Source, rate,
 };
 
-use super::harness::{Answer, Counting, Hand, SECOND, Subject, TICK, TWO, limited, waiting};
+use super::harness::{
+    Answer, Counting, Hand, SECOND, Subject, TICK, TWO, just_before, limited, waiting,
+};
 use crate::backends::{Fault, Faulty};
 
 /// Two wait, then the backend is closed.
@@ -119,18 +121,26 @@ fn only_enforced_policies_wait() {
     subject.assert_empty();
 }
 
-/// A backend whose clock nobody injected: its times count from when its answer came.
+/// The clock is moved while the answer is under way.
 #[test]
-fn a_backend_with_a_clock_of_its_own_is_believed_from_its_answer_on() {
-    let subject = Subject::with(|backend: Counting| {
-        backend.with(|can| can.with_clock(ClockKind::Server, TICK))
-    });
-    subject.fill("k");
-    let ask = Ask::new(&TWO, "k").wait(60 * SECOND);
-    let mut call = waiting(&subject.registry, &ask);
-    call.pending();
-    subject.clock.advance(10 * SECOND);
-    assert!(call.ready().is_ok());
+fn a_backend_with_the_same_clock_is_believed_from_its_decision_on() {
+    for (kind, seconds) in [(ClockKind::Injected, 10), (ClockKind::Server, 14)] {
+        let subject =
+            Subject::with(|backend| backend.slow(1).with(|can| can.with_clock(kind, TICK)));
+        subject.fill("k");
+        let ask = Ask::new(&TWO, "k").wait(60 * SECOND);
+        let mut call = waiting(&subject.registry, &ask);
+        call.pending();
+        call.pending();
+        // It has decided, and has not said so.
+        subject.clock.advance(4 * SECOND);
+        call.pending();
+        subject.clock.advance(just_before((seconds - 4) * SECOND));
+        assert!(!call.woken(), "{kind:?}");
+        subject.clock.advance(TICK);
+        assert!(call.woken(), "{kind:?}");
+        assert!(call.run().unwrap().is_ok());
+    }
 }
 
 #[test]
