@@ -68,43 +68,30 @@ impl Quota {
 #[derive(Clone, Copy, Debug, Default)]
 struct PackedQuota {
     limit: u32,
-    remaining: Remaining,
+    remaining: u32,
     retry_after: u64,
     reset_after: u64,
-}
-
-/// What is left, or what it takes to work it out: few look at it, and a division takes longer than
-/// the rest of a decision.
-#[derive(Clone, Copy, Debug)]
-enum Remaining {
-    Units(u32),
-    /// Of a bucket that takes so many nanoseconds for each unit, and `reset_after` for those that
-    /// are missing.
-    Every(NonZeroU64),
-}
-
-impl Default for Remaining {
-    fn default() -> Self {
-        Self::Units(0)
-    }
+    /// For a bucket of which nobody has worked out yet what remains: how many nanoseconds it takes
+    /// for each of the units that are missing until `reset_after`. Few look at it, and the division
+    /// takes longer than the rest of a decision.
+    interval: Option<NonZeroU64>,
 }
 
 impl PackedQuota {
     fn remaining(&self) -> u32 {
-        match self.remaining {
-            Remaining::Units(units) => units,
-            Remaining::Every(interval) => {
-                let missing = self.reset_after.div_ceil(interval.get());
-                u32::try_from(u64::from(self.limit).saturating_sub(missing)).unwrap_or(0)
-            }
-        }
+        let Some(interval) = self.interval else {
+            return self.remaining;
+        };
+        let missing = self.reset_after.div_ceil(interval.get());
+        u32::try_from(u64::from(self.limit).saturating_sub(missing)).unwrap_or(0)
     }
 
     #[inline]
     fn new(capacity: u32, verdict: &Verdict) -> Self {
         Self {
             limit: capacity,
-            remaining: Remaining::Units(verdict.remaining),
+            remaining: verdict.remaining,
+            interval: None,
             retry_after: verdict.retry_after,
             reset_after: verdict.reset_after,
         }
@@ -133,7 +120,8 @@ impl From<Quota> for PackedQuota {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
             limit: quota.limit,
-            remaining: Remaining::Units(quota.remaining),
+            remaining: quota.remaining,
+            interval: None,
             retry_after: nanos(quota.retry_after),
             reset_after: nanos(quota.reset_after),
         }
@@ -284,7 +272,8 @@ impl Decision {
     ) -> Self {
         let quota = PackedQuota {
             limit: capacity,
-            remaining: Remaining::Every(interval),
+            remaining: 0,
+            interval: Some(interval),
             retry_after,
             reset_after,
         };

@@ -194,7 +194,7 @@ impl Engine {
     fn decide_locked(&self, key: Fingerprint, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
         self.with_room(|may_share| {
-            let mut session = Session::open(self, core::iter::once(key));
+            let mut session = Session::open(self, &[key]);
             if let Some(kept) = session.find(key) {
                 let decided =
                     session.change(kept, key, check, |state, now| state.decide(check, now));
@@ -265,7 +265,7 @@ impl Engine {
     pub(super) fn peek(&self, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
         let key = self.key(check);
-        let mut session = Session::open(self, core::iter::once(key));
+        let mut session = Session::open(self, &[key]);
         Ok(self.peek_in(&mut session, key, check))
     }
 
@@ -288,7 +288,7 @@ impl Engine {
         let check = &adjust.check;
         let key = self.key(check);
         let decision = self.with_room(|may_share| {
-            let mut session = Session::open(self, core::iter::once(key));
+            let mut session = Session::open(self, &[key]);
             if let Some(kept) = session.find(key) {
                 let decided =
                     session.change(kept, key, check, |state, now| state.adjust(adjust, now));
@@ -322,7 +322,7 @@ impl Engine {
     pub(super) fn reset(&self, check: &Check<'_>) -> Result<(), Error> {
         self.is_open()?;
         let key = self.key(check);
-        Session::open(self, core::iter::once(key)).forget(key);
+        Session::open(self, &[key]).forget(key);
         Ok(())
     }
 

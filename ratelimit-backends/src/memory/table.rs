@@ -169,11 +169,11 @@ impl Table {
     }
 
     /// Locks the lines of these keys.
-    pub(super) fn lock(&self, keys: &(impl Iterator<Item = Fingerprint> + Clone)) -> Locked<'_> {
+    pub(super) fn lock(&self, keys: &[Fingerprint]) -> Locked<'_> {
         loop {
             let mut wanted: SmallVec<[(u32, usize); 2]> = keys
-                .clone()
-                .filter_map(|key| self.home(key))
+                .iter()
+                .filter_map(|key| self.home(*key))
                 .flat_map(|home| home.lines.map(|line| (home.number, line)))
                 .collect();
             wanted.sort_unstable();
@@ -187,7 +187,7 @@ impl Table {
                 lines: lines.collect(),
             };
             // Who splits a segment holds the locks of all its lines: what is true now stays so.
-            if keys.clone().all(|key| locked.covers(key)) {
+            if keys.iter().all(|key| locked.covers(*key)) {
                 return locked;
             }
         }

@@ -9,3 +9,4 @@ mod plain;
 mod postures;
 mod registry;
 mod scopes;
+mod wait;

@@ -127,8 +127,8 @@ fn what_fits_a_word_fits_it_for_years() {
     assert!(!fits(Algorithm::TokenBucket, "9_999_991/s", YEARS));
     assert!(!fits(
         Algorithm::SlidingWindowCounter,
-        "4294967295/ms",
-        SECOND
+        "4294967295/5s",
+        100 * SECOND
     ));
 }
 
