@@ -2,9 +2,12 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Waker;
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::timers::Timers;
 
 /// An instant: nanoseconds since the Unix epoch, by some [`Clock`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,11 +63,33 @@ impl Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// The instant now.
     fn now(&self) -> Timestamp;
+
+    /// Wakes whoever sleeps until `at`, once, if this clock does so by itself: then the answer is
+    /// `true`, also where that instant has come already. `false` says that its time goes on like
+    /// the process's, so that a timer of the process is as good; that is what most clocks say.
+    fn wake_at(&self, at: Timestamp, sleeper: &Waker) -> bool {
+        let _ = (at, sleeper);
+        false
+    }
+
+    /// Takes back one [`wake_at`](Self::wake_at) of the same instant and sleeper, whom nobody needs
+    /// to wake any more.
+    fn forget(&self, at: Timestamp, sleeper: &Waker) {
+        let _ = (at, sleeper);
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
+    }
+
+    fn wake_at(&self, at: Timestamp, sleeper: &Waker) -> bool {
+        (**self).wake_at(at, sleeper)
+    }
+
+    fn forget(&self, at: Timestamp, sleeper: &Waker) {
+        (**self).forget(at, sleeper);
     }
 }
 
@@ -115,6 +140,8 @@ impl Clock for SystemClock {
 
 /// A clock that only moves when told to. Clones show the same time.
 ///
+/// What sleeps until an instant of it is woken by the move that reaches this instant.
+///
 /// ```
 /// use core::time::Duration;
 /// use ratelimit_core::{Clock, ManualClock};
@@ -125,7 +152,13 @@ impl Clock for SystemClock {
 /// assert_eq!(clock.now().since(before), Duration::from_secs(5));
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
+pub struct ManualClock(Arc<Manual>);
+
+#[derive(Debug)]
+struct Manual {
+    now: AtomicU64,
+    timers: Timers,
+}
 
 impl ManualClock {
     /// A clock at the start of 2024, a minute, hour and day at once, so that windows of those
@@ -137,7 +170,10 @@ impl ManualClock {
 
     /// A clock that shows the given instant.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(now.as_nanos())))
+        Self(Arc::new(Manual {
+            now: AtomicU64::new(now.as_nanos()),
+            timers: Timers::default(),
+        }))
     }
 
     /// Moves forward.
@@ -153,14 +189,23 @@ impl ManualClock {
 
     /// Shows the given instant from now on.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.as_nanos(), Ordering::SeqCst);
+        self.0.now.store(now.as_nanos(), Ordering::SeqCst);
+        self.0.timers.wake(|| self.now());
+    }
+
+    /// How many sleep until an instant of this clock that has not come. A test that starts threads
+    /// or tasks waits for this number before it moves the clock.
+    pub fn sleepers(&self) -> usize {
+        self.0.timers.len()
     }
 
     fn update(&self, change: impl Fn(Timestamp) -> Timestamp) {
         let change = |now| Some(change(Timestamp::from_nanos(now)).as_nanos());
         let _ = self
             .0
+            .now
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
+        self.0.timers.wake(|| self.now());
     }
 }
 
@@ -172,7 +217,16 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Ordering::SeqCst))
+        Timestamp::from_nanos(self.0.now.load(Ordering::SeqCst))
+    }
+
+    fn wake_at(&self, at: Timestamp, sleeper: &Waker) -> bool {
+        self.0.timers.add(at, sleeper, || self.now());
+        true
+    }
+
+    fn forget(&self, at: Timestamp, sleeper: &Waker) {
+        self.0.timers.forget(at, sleeper);
     }
 }
 

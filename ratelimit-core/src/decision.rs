@@ -1,12 +1,13 @@
 //! [`Decision`]: what a backend answers.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::algorithm::{Algorithm, Span, Verdict};
 use crate::clock::Timestamp;
 use crate::few::Few;
-use crate::limits::{Limit, Limits};
+use crate::limits::Limits;
 
 /// Whether a call may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +65,33 @@ impl Quota {
 }
 
 /// A quota with its times in nanoseconds, as decisions are copied a lot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 struct PackedQuota {
     limit: u32,
     remaining: u32,
     retry_after: u64,
     reset_after: u64,
+    /// For a bucket of which nobody has worked out yet what remains: how many nanoseconds it takes
+    /// for each of the units that are missing until `reset_after`. Few look at it, and the division
+    /// takes longer than the rest of a decision.
+    interval: Option<NonZeroU64>,
 }
 
 impl PackedQuota {
+    fn remaining(&self) -> u32 {
+        let Some(interval) = self.interval else {
+            return self.remaining;
+        };
+        let missing = self.reset_after.div_ceil(interval.get());
+        u32::try_from(u64::from(self.limit).saturating_sub(missing)).unwrap_or(0)
+    }
+
     #[inline]
-    fn new(limit: &Limit, algorithm: Algorithm, verdict: &Verdict) -> Self {
+    fn new(capacity: u32, verdict: &Verdict) -> Self {
         Self {
-            limit: limit.capacity(algorithm),
+            limit: capacity,
             remaining: verdict.remaining,
+            interval: None,
             retry_after: verdict.retry_after,
             reset_after: verdict.reset_after,
         }
@@ -86,12 +100,20 @@ impl PackedQuota {
     fn unpack(self) -> Quota {
         Quota {
             limit: self.limit,
-            remaining: self.remaining,
+            remaining: self.remaining(),
             retry_after: Duration::from_nanos(self.retry_after),
             reset_after: Duration::from_nanos(self.reset_after),
         }
     }
 }
+
+impl PartialEq for PackedQuota {
+    fn eq(&self, other: &Self) -> bool {
+        self.unpack() == other.unpack()
+    }
+}
+
+impl Eq for PackedQuota {}
 
 impl From<Quota> for PackedQuota {
     fn from(quota: Quota) -> Self {
@@ -99,6 +121,7 @@ impl From<Quota> for PackedQuota {
         Self {
             limit: quota.limit,
             remaining: quota.remaining,
+            interval: None,
             retry_after: nanos(quota.retry_after),
             reset_after: nanos(quota.reset_after),
         }
@@ -220,24 +243,50 @@ impl Decision {
         charge: Charge,
     ) -> Self {
         let quotas = limits.as_slice().iter().zip(verdicts);
-        let quotas = quotas.map(|(limit, verdict)| PackedQuota::new(limit, algorithm, verdict));
+        let quotas =
+            quotas.map(|(limit, verdict)| PackedQuota::new(limit.capacity(algorithm), verdict));
         Self::of(outcome, Source::Store, quotas, charge)
     }
 
     /// The answer of the one rate of a policy: the hottest path there is.
     #[inline]
-    pub(crate) fn of_one(
-        algorithm: Algorithm,
-        limit: &Limit,
-        verdict: &Verdict,
-        charge: Charge,
-    ) -> Self {
+    pub(crate) fn of_one(capacity: u32, verdict: &Verdict, charge: Charge) -> Self {
         Self {
             outcome: verdict.outcome(),
             source: Source::Store,
             binding: 0,
             rates: 1,
-            quotas: Few::one(PackedQuota::new(limit, algorithm, verdict)),
+            quotas: Few::one(PackedQuota::new(capacity, verdict)),
+            charge,
+        }
+    }
+
+    /// The answer of a bucket whose interval is a whole number of nanoseconds; what is left is worked
+    /// out when it is asked for.
+    #[inline(always)]
+    pub(crate) fn of_bucket(
+        capacity: u32,
+        interval: NonZeroU64,
+        (allowed, retry_after, reset_after): (bool, u64, u64),
+        charge: Charge,
+    ) -> Self {
+        let quota = PackedQuota {
+            limit: capacity,
+            remaining: 0,
+            interval: Some(interval),
+            retry_after,
+            reset_after,
+        };
+        Self {
+            outcome: if allowed {
+                Outcome::Allowed
+            } else {
+                Outcome::Denied
+            },
+            source: Source::Store,
+            binding: 0,
+            rates: 1,
+            quotas: Few::one(quota),
             charge,
         }
     }
@@ -252,7 +301,7 @@ impl Decision {
         // The rate that makes the call wait longest binds; where none does, the one with least left.
         let binding = (0..).zip(quotas.iter(rates));
         let binding =
-            binding.max_by_key(|(_, quota)| (quota.retry_after, u32::MAX - quota.remaining));
+            binding.max_by_key(|(_, quota)| (quota.retry_after, u32::MAX - quota.remaining()));
         Self {
             outcome,
             source,

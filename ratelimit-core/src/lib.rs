@@ -21,6 +21,7 @@ mod key;
 mod limits;
 mod policy;
 pub mod rate;
+mod timers;
 
 pub use algorithm::{Algorithm, AlgorithmSet, KeyState, UnknownAlgorithm};
 pub use backend::{Answers, Backend, BoxFuture, Join, Layer, Pong, Sweep, Swept};
@@ -32,4 +33,6 @@ pub use error::{Error, ErrorKind};
 pub use key::{Key, KeyBuf, KeyRef};
 pub use limits::{BurstFault, Limit, Limits, MAX_FILL, MAX_LIMITS};
 pub use policy::{Identity, Mode, OnError, Policy, UnknownName};
-pub use rate::{Rate, RateError, RateFault, RateFaultKind};
+pub use rate::{
+    Rate, RateError, RateFault, RateFaultKind, Wait, WaitError, WaitFault, WaitFaultKind,
+};

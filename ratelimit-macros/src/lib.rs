@@ -33,6 +33,7 @@ use guard::Kind;
 /// | `backend` | a registered name | what decides; default: the registry's default backend |
 /// | `cost` | an expression of any integer type | units that the call takes; default 1; 0 runs without asking |
 /// | `skip_if` | an expression of type `bool` | the call runs unlimited |
+/// | `wait` | `"500ms"`: a number and a unit, from a millisecond to an hour | how long a call waits for its place before it is rejected; without it, it does not wait |
 /// | `on_limit` | a function or closure that takes a `Rejection` | how to say no, where the return type cannot |
 /// | `on_error` | `"closed"` (default), `"open"`, `"local"` | what happens when the backend fails |
 /// | `mode` | `"enforce"` (default), `"shadow"`, `"off"` | shadow decides and counts, but every call runs |
@@ -46,6 +47,29 @@ use guard::Kind;
 ///
 /// In `key`, `cost`, `skip_if` and `rate`, paths, fields and the elements of tuples are borrowed,
 /// never moved. They are evaluated before anything is decided, `skip_if` first.
+///
+/// # Waiting
+///
+/// With `wait`, a call that would be rejected waits for its place instead, at most so long. It is
+/// rejected at once where that would be in vain, and nothing is charged for it then.
+///
+/// - Under `leaky_bucket` this is the smoothing queue: each call is given its instant at once, and
+///   calls come out evenly spaced, from all processes that share the backend. The bucket is the
+///   queue, so that its `burst` bounds it. Not every backend can do that; one that cannot is a fault
+///   at start-up.
+/// - Under the other algorithms the calls of one policy and key that wait form a queue in their
+///   process: the first asks the backend again when it said that there is a place, the others keep
+///   their order behind it, whatever they cost, and a new call does not overtake them. A queue
+///   holds at most `Builder::max_waiters` calls.
+///
+/// What the backend takes to answer is not counted. A call in `mode = "shadow"` never waits: that
+/// would change what the program does. When the backend fails, waiting ends by `on_error`.
+///
+/// `#[ratelimit]` parks its thread while it waits; in async code, where a parked thread polls nothing
+/// else, use [`#[aratelimit]`](macro@aratelimit). That blocks no thread, on any executor, and a future
+/// that is dropped while it waits gives up its place and what was charged for it. Like everything that
+/// queues, it must be polled to get ahead: a future that is kept without being polled keeps those
+/// behind it waiting, until they have waited as long as they may.
 ///
 /// For `async fn` and functions that return a future there is
 /// [`#[aratelimit]`](macro@aratelimit).

@@ -1,4 +1,5 @@
-//! The blocking bridge: lets callers that block use backends that decide elsewhere.
+//! The blocking bridge: lets callers that block use backends that decide elsewhere. It also keeps the
+//! time of tasks that wait, whatever executor they are on.
 //!
 //! One background thread with a runtime of its own serves all of them. The caller's own async
 //! runtime, if it has one, is never touched: a caller that blocks one of its workers could wait for
@@ -13,6 +14,7 @@ use std::sync::{OnceLock, mpsc};
 
 use ratelimit_core::{BoxFuture, Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
+use tokio::task::AbortHandle;
 
 /// The runtime of the background thread, or why there is none.
 static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
@@ -38,14 +40,11 @@ pub(crate) fn run<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> BoxFuture<'static, T> + Send + 'static,
 ) -> Result<T, Error> {
-    if HERE.try_with(Cell::get).unwrap_or(false) {
+    if is_here() {
         // It would wait for itself, and everybody else with it.
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "a backend that blocking callers use may not be such a caller itself",
-        ));
+        return Err(refuses());
     }
-    let runtime = RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)?;
+    let runtime = runtime()?;
     let (sender, receiver) = mpsc::sync_channel(1);
     // The future is made over there, too: it may look for a runtime when it is made.
     let task = runtime.spawn(async move {
@@ -61,6 +60,36 @@ pub(crate) fn run<T: Send + 'static>(
             Error::new(ErrorKind::Other, "the backend panicked")
         }
     })
+}
+
+/// Whether this is the background thread, which must not block.
+pub(crate) fn is_here() -> bool {
+    HERE.try_with(Cell::get).unwrap_or(false)
+}
+
+/// What a caller that would block the background thread is told.
+pub(crate) fn refuses() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "a backend that blocking callers use may not be such a caller itself",
+    )
+}
+
+/// Lets the background thread do something that nobody waits for.
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<AbortHandle, Error> {
+    Ok(runtime()?.spawn(work).abort_handle())
+}
+
+/// Wakes somebody after a time.
+pub(crate) fn wake_after(time: Duration, sleeper: Waker) -> Result<AbortHandle, Error> {
+    spawn(async move {
+        tokio::time::sleep(time).await;
+        sleeper.wake();
+    })
+}
+
+fn runtime() -> Result<&'static Handle, Error> {
+    RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
 }
 
 fn start() -> Result<Handle, Error> {

@@ -122,6 +122,7 @@ pub mod request;
 mod response;
 mod site;
 pub mod testing;
+mod wait;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -133,7 +134,7 @@ pub use ratelimit_core::{
     Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, BurstFault, Capabilities, Charge,
     Check, Clock, ClockKind, Decision, Error, ErrorKind, Join, JoinScope, Key, KeyBuf, KeyRef,
     Layer, Limit, Limits, ManualClock, Mode, MonotonicClock, OnError, Outcome, Policy, Pong, Quota,
-    Rate, RateError, Source, Sweep, Swept, SystemClock, Timestamp,
+    Rate, RateError, Source, Sweep, Swept, SystemClock, Timestamp, Wait, WaitError,
 };
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::{Key, aratelimit, ratelimit};

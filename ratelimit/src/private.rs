@@ -27,6 +27,11 @@ pub const fn rate(limit: u32, period_millis: u64) -> Rate {
     }
 }
 
+/// A wait that the macro has checked.
+pub const fn wait(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 /// Limits that the macro has checked.
 ///
 /// # Panics

@@ -1,6 +1,7 @@
 //! [`Site`]: the static that an annotated function owns.
 
 use core::fmt;
+use core::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use ratelimit_core::{Algorithm, Limit, Limits, Mode, OnError, Policy, Rate};
@@ -20,6 +21,7 @@ pub struct Site {
     pub(crate) dynamic: bool,
     pub(crate) backend: Option<&'static str>,
     pub(crate) cost: Option<u32>,
+    pub(crate) wait: Option<Duration>,
     pub(crate) mode: Mode,
     pub(crate) on_error: Option<OnError>,
     pub(crate) key: Option<&'static str>,
@@ -55,6 +57,7 @@ impl Site {
             dynamic: false,
             backend: None,
             cost: None,
+            wait: None,
             mode: Mode::Enforce,
             on_error: None,
             key: None,
@@ -93,6 +96,12 @@ impl Site {
     /// The cost, where it is a literal.
     pub const fn cost(mut self, cost: u32) -> Self {
         self.cost = Some(cost);
+        self
+    }
+
+    /// How long a call waits for its place.
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
         self
     }
 

@@ -37,11 +37,14 @@ use crate::registry::{InstallError, Registry, global};
 pub fn scope() -> Scope {
     let clock = ManualClock::new();
     let backend = MemoryBackend::builder().clock(clock.clone()).build();
-    Scope::enter(Registry::builder().for_any_name(backend), clock)
+    let builder = Registry::builder().clock(clock.clone());
+    Scope::enter(builder.for_any_name(backend), clock)
 }
 
 /// Gives this thread a registry until the scope is dropped, to test with other backends, overrides
 /// or postures. What makes it is given the scope's clock, for the backends that are to follow it.
+/// Calls that wait for a place follow it, too, unless the builder is given [another
+/// clock](crate::Builder::clock).
 ///
 /// ```
 /// use ratelimit::{MemoryBackend, Mode, Override, Registry, ratelimit, testing};
@@ -69,7 +72,8 @@ pub fn scope_with(
     builder: impl FnOnce(ManualClock) -> crate::Builder,
 ) -> Result<Scope, InstallError> {
     let clock = ManualClock::new();
-    Ok(Scope::enter(builder(clock.clone()).build()?, clock))
+    let builder = builder(clock.clone()).clock_unless_given(clock.clone());
+    Ok(Scope::enter(builder.build()?, clock))
 }
 
 /// A test's own registry, as long as it lives; see [`scope`].

@@ -36,7 +36,7 @@ impl Engine {
             .collect();
         let keys: Vec<_> = checks.iter().map(|check| self.key(check)).collect();
         let answers = self.with_room(|may_share| {
-            let mut session = Session::open(self, keys.iter().copied());
+            let mut session = Session::open(self, &keys);
             if refused.iter().any(Option::is_some) {
                 let none = none_charged(self, &mut session, checks, &keys);
                 return Ok(none);

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use ratelimit_core::algorithm::{Packed, Packing, Write};
+use ratelimit_core::algorithm::Write;
 use ratelimit_core::{
     Adjust, Algorithm, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState, Sweep, Swept,
     SystemClock, Timestamp,
@@ -22,7 +22,6 @@ use super::reclaim::{Reclaim, count_expired, drop_expired, idle_since};
 use super::session::{Obstacle, Session, Spot};
 use super::states::States;
 use super::sync::pause;
-use super::table::Found;
 use super::time::{Counter, Time};
 
 /// How often a decision is tried without locks before it takes them.
@@ -122,8 +121,10 @@ impl Engine {
         if self.closed.load(Ordering::Relaxed) {
             return Err(closed());
         }
+        // First: processors let the time stamp counter wait for what comes before it.
+        let now = self.time.now_inlined();
         let key = self.key(check);
-        match self.decide_at_once(key, check) {
+        match now.and_then(|now| self.decide_at_once(key, check, now)) {
             Some(decision) => Ok(decision),
             None => self.decide_again(key, check),
         }
@@ -131,39 +132,20 @@ impl Engine {
 
     /// Decides on the state of a bucket if nobody else is about to change it: the shortest way.
     #[inline(always)]
-    fn decide_at_once(&self, key: Fingerprint, check: &Check<'_>) -> Option<Decision> {
-        let found = self.states.table.find(key)?;
-        let packing = self.states.packing(found.seen.head)?;
-        if !packing.suits(check.limits) {
-            return None;
-        }
-        let now = self.time.now();
-        let packed = packing.step_of_bucket(found.seen.word, check, now)?;
-        self.store(&found, packing, packed, check, now)
-    }
-
-    /// Does what a step said, if nobody has changed the state meanwhile; then the answer.
-    #[inline(always)]
-    fn store(
+    fn decide_at_once(
         &self,
-        found: &Found<'_>,
-        packing: &Packing,
-        packed: Packed,
+        key: Fingerprint,
         check: &Check<'_>,
         now: Timestamp,
     ) -> Option<Decision> {
-        let done = match packed.write {
-            // What can never be admitted is an error.
-            Write::Nothing => found.holds() && !packed.is_unsatisfiable(),
-            Write::Charge => found.replace(packed.word),
-            // The clock stepped back, or was read before somebody else charged the key.
-            Write::Repair => false,
+        let found = self.states.table.find(key)?;
+        let packing = self.states.packing(found.seen.head)?;
+        let step = packing.step_of_bucket(found.seen.word, check, now)?;
+        let done = match step.replace {
+            None => found.holds(),
+            Some(word) => found.replace(word),
         };
-        if !done {
-            return None;
-        }
-        self.saw(now, packed.reset_after());
-        packing.answer(&packed, check, now)
+        done.then(|| step.answer())
     }
 
     /// Decides on any packed state, some tries long; else with the locks held.
@@ -171,28 +153,40 @@ impl Engine {
     fn decide_again(&self, key: Fingerprint, check: &Check<'_>) -> Result<Decision, Error> {
         let mut tries = 0;
         while tries < TRIES {
-            let Some(found) = self.states.table.find(key) else {
-                break;
-            };
-            let Some(packing) = self.states.packing(found.seen.head) else {
-                break;
-            };
-            if !packing.suits(check.limits) {
-                break;
+            match self.try_to_decide(key, check) {
+                Tried::Done(decision) => return Ok(decision),
+                Tried::Changed => pause(&mut tries),
+                Tried::Impossible => break,
             }
-            let now = self.time.now();
-            let Some(packed) = packing.step(found.seen.word, check, now) else {
-                break;
-            };
-            if packed.write == Write::Repair || packed.is_unsatisfiable() {
-                break;
-            }
-            if let Some(decision) = self.store(&found, packing, packed, check, now) {
-                return Ok(decision);
-            }
-            pause(&mut tries);
         }
         self.decide_locked(key, check)
+    }
+
+    fn try_to_decide(&self, key: Fingerprint, check: &Check<'_>) -> Tried {
+        let Some(found) = self.states.table.find(key) else {
+            return Tried::Impossible;
+        };
+        let packing = self.states.packing(found.seen.head);
+        let Some(packing) = packing.filter(|packing| packing.suits(check.limits)) else {
+            return Tried::Impossible;
+        };
+        let now = self.time.now();
+        let Some(packed) = packing.step(found.seen.word, check, now) else {
+            return Tried::Impossible;
+        };
+        let done = match packed.write {
+            // What can never be admitted is an error.
+            Write::Nothing if packed.is_unsatisfiable() => return Tried::Impossible,
+            Write::Nothing => found.holds(),
+            Write::Charge => found.replace(packed.word),
+            // The clock stepped back, or was read before somebody else charged the key.
+            Write::Repair => return Tried::Impossible,
+        };
+        if !done {
+            return Tried::Changed;
+        }
+        self.saw(now, packed.reset_after());
+        Tried::Done(packing.answer(&packed, check, now))
     }
 
     /// Decides with the locks held, and makes room for a new key.
@@ -200,7 +194,7 @@ impl Engine {
     fn decide_locked(&self, key: Fingerprint, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
         self.with_room(|may_share| {
-            let mut session = Session::open(self, core::iter::once(key));
+            let mut session = Session::open(self, &[key]);
             if let Some(kept) = session.find(key) {
                 let decided =
                     session.change(kept, key, check, |state, now| state.decide(check, now));
@@ -271,7 +265,7 @@ impl Engine {
     pub(super) fn peek(&self, check: &Check<'_>) -> Result<Decision, Error> {
         self.accepts(check)?;
         let key = self.key(check);
-        let mut session = Session::open(self, core::iter::once(key));
+        let mut session = Session::open(self, &[key]);
         Ok(self.peek_in(&mut session, key, check))
     }
 
@@ -294,7 +288,7 @@ impl Engine {
         let check = &adjust.check;
         let key = self.key(check);
         let decision = self.with_room(|may_share| {
-            let mut session = Session::open(self, core::iter::once(key));
+            let mut session = Session::open(self, &[key]);
             if let Some(kept) = session.find(key) {
                 let decided =
                     session.change(kept, key, check, |state, now| state.adjust(adjust, now));
@@ -328,7 +322,7 @@ impl Engine {
     pub(super) fn reset(&self, check: &Check<'_>) -> Result<(), Error> {
         self.is_open()?;
         let key = self.key(check);
-        Session::open(self, core::iter::once(key)).forget(key);
+        Session::open(self, &[key]).forget(key);
         Ok(())
     }
 
@@ -376,6 +370,15 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
+
+/// What came of deciding without locks.
+enum Tried {
+    Done(Decision),
+    /// Somebody else was faster.
+    Changed,
+    /// It takes locks.
+    Impossible,
 }
 
 /// Why an attempt did not come to its end.

@@ -4,7 +4,7 @@ use core::hash::{BuildHasher, Hasher};
 use std::hash::RandomState;
 
 use foldhash::SharedSeed;
-use foldhash::quality::FoldHasher;
+use foldhash::fast::FoldHasher;
 use ratelimit_core::{KeyRef, Policy};
 
 /// Stands for one key of one policy and algorithm.
@@ -16,8 +16,10 @@ pub(super) struct Fingerprint(pub(super) u64);
 #[derive(Debug)]
 pub(super) struct Seeds {
     shared: SharedSeed,
-    policies: [u64; 2],
-    heads: u64,
+    policy: [u64; 2],
+    head: [u64; 2],
+    tail: u64,
+    last: [u64; 2],
 }
 
 impl Seeds {
@@ -27,29 +29,37 @@ impl Seeds {
         let secret = |index: u64| random.hash_one(index);
         Self {
             shared: SharedSeed::from_u64(secret(0)),
-            policies: [secret(1), secret(2)],
-            heads: secret(3),
+            policy: [secret(1), secret(2)],
+            head: [secret(3), secret(4)],
+            tail: secret(5),
+            last: [secret(6), secret(7)],
         }
     }
 
     /// The fingerprint of a key of a policy.
-    #[inline]
+    ///
+    /// Policy and key are each mixed with secrets of their own, at the same time, and then with each
+    /// other: so keys that are made for one policy say nothing about those of another, although the
+    /// policies' identities are no secret.
+    #[inline(always)]
     pub(super) fn key(&self, policy: &Policy, key: KeyRef<'_>) -> Fingerprint {
-        let ([low, high], length, tail) = key.parts();
-        // The head is mixed in like a policy: most keys have no more than a length there.
-        let high = high ^ u64::from(length) << 56 ^ self.heads;
-        let seed = folded(low ^ self.policy_seed(policy), high);
-        let mut hasher = FoldHasher::with_seed(seed, &self.shared);
-        hasher.write(tail);
-        Fingerprint(hasher.finish())
-    }
-
-    /// A policy's own starting point: keys that are made for one policy say nothing about those of
-    /// another, although the policies' identities are no secret.
-    #[inline]
-    fn policy_seed(&self, policy: &Policy) -> u64 {
         let [low, high] = policy.identity().halves();
-        folded(low ^ self.policies[0], high ^ self.policies[1])
+        let policy = folded(low ^ self.policy[0], high ^ self.policy[1]);
+        let ([low, high], length, tail) = key.parts();
+        let (key, kind) = if tail.is_empty() {
+            let high = high ^ (u64::from(length) << 56);
+            (
+                folded(low ^ self.head[0], high ^ self.head[1]),
+                self.last[0],
+            )
+        } else {
+            // The head says what the tail is, and how long: nearly nothing that could be chosen.
+            let mut hasher = FoldHasher::with_seed(self.tail, &self.shared);
+            hasher.write(tail);
+            let head = low ^ high.rotate_left(32) ^ (u64::from(length) << 56);
+            (hasher.finish(), self.last[1] ^ head)
+        };
+        Fingerprint(folded(key ^ policy, kind))
     }
 }
 

@@ -56,11 +56,8 @@ pub(super) struct Session<'e, 'c> {
 }
 
 impl<'e, 'c> Session<'e, 'c> {
-    pub(super) fn open(
-        engine: &'e Engine,
-        keys: impl Iterator<Item = Fingerprint> + Clone,
-    ) -> Self {
-        let locked = engine.states.table.lock(&keys);
+    pub(super) fn open(engine: &'e Engine, keys: &[Fingerprint]) -> Self {
+        let locked = engine.states.table.lock(keys);
         let now = engine.time.now();
         Self {
             engine,

@@ -20,7 +20,7 @@ use super::sync::AtomicU32;
 use super::sync::{AtomicUsize, Ordering};
 
 /// The most lines of a segment. Few enough that copying them takes some microseconds.
-const MOST_LINES: usize = 512;
+const MOST_LINES: usize = 1_024;
 
 /// The fewest: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
@@ -30,7 +30,7 @@ const FULL: usize = 72;
 
 /// How often a segment can be split more often than the most keys ask for on average. One that can
 /// be split no more is full.
-const SPARE_SPLITS: u32 = 3;
+const SPARE_SPLITS: u32 = 2;
 
 /// Where a key may be.
 #[derive(Clone, Copy, Debug)]
@@ -169,11 +169,11 @@ impl Table {
     }
 
     /// Locks the lines of these keys.
-    pub(super) fn lock(&self, keys: &(impl Iterator<Item = Fingerprint> + Clone)) -> Locked<'_> {
+    pub(super) fn lock(&self, keys: &[Fingerprint]) -> Locked<'_> {
         loop {
             let mut wanted: SmallVec<[(u32, usize); 2]> = keys
-                .clone()
-                .filter_map(|key| self.home(key))
+                .iter()
+                .filter_map(|key| self.home(*key))
                 .flat_map(|home| home.lines.map(|line| (home.number, line)))
                 .collect();
             wanted.sort_unstable();
@@ -187,7 +187,7 @@ impl Table {
                 lines: lines.collect(),
             };
             // Who splits a segment holds the locks of all its lines: what is true now stays so.
-            if keys.clone().all(|key| locked.covers(key)) {
+            if keys.iter().all(|key| locked.covers(*key)) {
                 return locked;
             }
         }

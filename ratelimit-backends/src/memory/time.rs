@@ -14,11 +14,20 @@ pub(super) enum Time {
 }
 
 impl Time {
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn now(&self) -> Timestamp {
         match self {
             Self::Process(counter) => counter.now(),
             Self::Injected(clock) => clock.now(),
+        }
+    }
+
+    /// This process's own time, where that is the clock.
+    #[inline(always)]
+    pub(super) fn now_inlined(&self) -> Option<Timestamp> {
+        match self {
+            Self::Process(counter) => Some(counter.now()),
+            Self::Injected(_) => None,
         }
     }
 
@@ -51,7 +60,7 @@ impl Counter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn now(&self) -> Timestamp {
         let nanos = self.clock.delta_as_nanos(self.origin, self.clock.raw());
         Timestamp::from_nanos(self.anchor.as_nanos().saturating_add(nanos))

@@ -76,7 +76,7 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
     if terms.q == 1 && state.full_at.part == 0 {
         let step = step_in_ticks(state.full_at.whole, terms, now, cost);
         let full_at = Span {
-            whole: step.state,
+            whole: step.full_at,
             part: 0,
         };
         let q = match step.write {
@@ -86,49 +86,75 @@ pub fn step(state: State, terms: &Terms, now: u64, cost: u32) -> Step<State> {
         return Step {
             state: State { full_at, q },
             write: step.write,
-            verdict: step.verdict,
+            verdict: Verdict {
+                allowed: step.allowed,
+                delay: 0,
+                remaining: terms.units_in(Span {
+                    whole: terms.fill.whole - step.debt,
+                    part: 0,
+                }),
+                retry_after: step.retry_after,
+                reset_after: step.debt,
+            },
         };
     }
     step_in_parts(state, terms, now, cost)
 }
 
+/// What a step in whole ticks says. It does not say what is left: that takes a division, which takes
+/// longer than the step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TickStep {
+    pub(super) full_at: u64,
+    pub(super) write: Write,
+    pub(super) allowed: bool,
+    /// How long until the bucket is full.
+    pub(super) debt: u64,
+    pub(super) retry_after: u64,
+}
+
 /// The step of a rate whose interval is a whole number of ticks, of a bucket that is full again at
 /// `full_at`: nearly every one, in the fewest instructions.
 #[inline(always)]
-pub(super) fn step_in_ticks(full_at: u64, terms: &Terms, now: u64, cost: u32) -> Step<u64> {
+pub(super) fn step_in_ticks(full_at: u64, terms: &Terms, now: u64, cost: u32) -> TickStep {
     let (interval, fill) = (terms.interval.whole, terms.fill.whole);
     let found = full_at.saturating_sub(now);
     let debt = found.min(fill);
     let total = debt.saturating_add(interval.saturating_mul(cost.into()));
     // The fill time is that of the burst, so that a cost above it never fits.
-    let allowed = total <= fill;
-    let left = if allowed { total } else { debt };
-    let write = if allowed && cost > 0 {
-        Write::Charge
-    } else if found > fill {
-        Write::Repair
+    if total <= fill {
+        let write = match (cost, found > fill) {
+            (0, false) => Write::Nothing,
+            (0, true) => Write::Repair,
+            _ => Write::Charge,
+        };
+        return TickStep {
+            // Instants are below 2⁶³, and it takes less than 2⁶² nanoseconds to fill a bucket.
+            full_at: if write == Write::Nothing {
+                full_at
+            } else {
+                now.wrapping_add(total)
+            },
+            write,
+            allowed: true,
+            debt: total,
+            retry_after: 0,
+        };
+    }
+    let (full_at, write) = if found > fill {
+        (now.wrapping_add(fill), Write::Repair)
     } else {
-        Write::Nothing
+        (full_at, Write::Nothing)
     };
-    let retry_after = match allowed {
-        true => 0,
-        false if cost > terms.burst => u64::MAX,
-        false => total - fill,
-    };
-    #[allow(clippy::cast_possible_truncation)] // at most the burst, which is what fits into `fill`
-    let remaining = ((fill - left) / interval.max(1)) as u32;
-    Step {
-        state: match write {
-            Write::Nothing => full_at,
-            _ => now.saturating_add(left),
-        },
+    TickStep {
+        full_at,
         write,
-        verdict: Verdict {
-            allowed,
-            delay: 0,
-            remaining,
-            retry_after,
-            reset_after: left,
+        allowed: false,
+        debt,
+        retry_after: if cost > terms.burst {
+            u64::MAX
+        } else {
+            total - fill
         },
     }
 }

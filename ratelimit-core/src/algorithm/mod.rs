@@ -31,7 +31,7 @@ mod terms;
 
 pub use key_state::KeyState;
 pub use kind::{Algorithm, AlgorithmSet, UnknownAlgorithm};
-pub use packing::{Packed, Packing};
+pub use packing::{Packed, PackedBucket, Packing};
 pub use step::{Step, Verdict, Write};
 pub use terms::{Span, Terms};
 

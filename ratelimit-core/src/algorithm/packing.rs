@@ -1,5 +1,7 @@
 //! The state of one rate in one machine word, for a store that keeps very many of them.
 
+use core::num::NonZeroU64;
+
 use super::key_state::{Kept, KeyState, State};
 use super::sliding_window_counter as counter;
 use super::{Algorithm, Span, Verdict, Write, bucket, fixed_window, leaky_bucket};
@@ -31,6 +33,8 @@ pub struct Packing {
     period: u64,
     /// In nanoseconds; for windows the number of the window of the epoch.
     epoch: u64,
+    /// The period of a bucket whose interval is whole ticks; 0 for any other state.
+    whole_period: u64,
 }
 
 /// What a check does to a packed state. Small, as it is thrown away when somebody else was faster.
@@ -42,6 +46,8 @@ pub struct Packed {
     pub write: Write,
     verdict: Verdict,
     full_at: Span,
+    /// The most that can be spent at once.
+    capacity: u32,
 }
 
 impl Packed {
@@ -61,6 +67,37 @@ impl Packed {
     #[inline]
     pub fn reset_after(&self) -> u64 {
         self.verdict.reset_after
+    }
+}
+
+/// What a check does to a packed bucket, in the fewest instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedBucket {
+    /// The word to store, if any.
+    pub replace: Option<u64>,
+    step: bucket::TickStep,
+    interval: NonZeroU64,
+    capacity: u32,
+    cost: u32,
+    now: Timestamp,
+}
+
+impl PackedBucket {
+    /// The answer.
+    #[inline(always)]
+    pub fn answer(&self) -> Decision {
+        let full_at = Span {
+            whole: self.step.full_at,
+            part: 0,
+        };
+        let cost = if self.step.allowed { self.cost } else { 0 };
+        let charge = Charge::of_one(self.now, cost, false, Some(full_at));
+        Decision::of_bucket(
+            self.capacity,
+            self.interval,
+            (self.step.allowed, self.step.retry_after, self.step.debt),
+            charge,
+        )
     }
 }
 
@@ -85,6 +122,7 @@ impl Packing {
             q,
             period: terms.period,
             epoch,
+            whole_period: if bits == 0 && q == 1 { terms.period } else { 0 },
         })
     }
 
@@ -98,14 +136,21 @@ impl Packing {
     }
 
     /// Decides the check on a packed state if that takes few instructions: the bucket of a rate
-    /// whose interval is whole nanoseconds, without delay. The limits must [suit](Self::suits) it.
-    /// `None` when it is no such state, or the state to store does not fit a word.
+    /// whose interval is whole nanoseconds, without delay. `None` when it is no such state, when the
+    /// limits do not [suit](Self::suits) it, when the cost can never fit, or when a state is to be
+    /// stored that does not fit a word, or is a repair.
     #[inline(always)]
-    pub fn step_of_bucket(&self, word: u64, check: &Check<'_>, now: Timestamp) -> Option<Packed> {
+    pub fn step_of_bucket(
+        &self,
+        word: u64,
+        check: &Check<'_>,
+        now: Timestamp,
+    ) -> Option<PackedBucket> {
         let terms = check.limits.only()?.terms();
-        if self.bits > 0 || self.q > 1 || !check.max_delay.is_zero() {
+        if terms.period != self.whole_period || terms.q != 1 || !check.max_delay.is_zero() {
             return None;
         }
+        let interval = NonZeroU64::new(terms.interval.whole)?;
         // The sum of the two was an instant when the word was made.
         let full_at = if word == 0 {
             0
@@ -113,23 +158,21 @@ impl Packing {
             self.epoch.wrapping_add(word)
         };
         let step = bucket::step_in_ticks(full_at, terms, now.as_nanos(), check.cost);
-        let word = match step.write {
-            Write::Nothing => word,
+        let replace = match step.write {
+            Write::Nothing if step.retry_after == u64::MAX => return None,
+            Write::Nothing => None,
             // The epoch itself cannot be told from a fresh state.
-            _ => step
-                .state
-                .checked_sub(self.epoch)
-                .filter(|word| *word > 0)?,
+            Write::Charge if step.full_at > self.epoch => Some(step.full_at - self.epoch),
+            Write::Charge | Write::Repair => return None,
         };
-        let full_at = Span {
-            whole: step.state,
-            part: 0,
-        };
-        Some(Packed {
-            word,
-            write: step.write,
-            verdict: step.verdict,
-            full_at,
+        let (capacity, cost) = (terms.burst, check.cost);
+        Some(PackedBucket {
+            replace,
+            step,
+            interval,
+            capacity,
+            cost,
+            now,
         })
     }
 
@@ -169,22 +212,20 @@ impl Packing {
             write,
             verdict,
             full_at,
+            capacity: if self.bits == 0 {
+                terms.burst
+            } else {
+                terms.limit
+            },
         })
     }
 
     /// The answer to the check that a step decided.
-    #[inline(always)]
-    pub fn answer(&self, step: &Packed, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
-        let limit = check.limits.only()?;
+    pub fn answer(&self, step: &Packed, check: &Check<'_>, now: Timestamp) -> Decision {
         let cost = if step.verdict.allowed { check.cost } else { 0 };
         let full_at = (self.bits == 0).then_some(step.full_at);
         let charge = Charge::of_one(now, cost, !check.max_delay.is_zero(), full_at);
-        Some(Decision::of_one(
-            self.algorithm,
-            limit,
-            &step.verdict,
-            charge,
-        ))
+        Decision::of_one(step.capacity, &step.verdict, charge)
     }
 
     /// The instant from which the state equals a fresh key's.

@@ -1,4 +1,5 @@
-//! The grammar of rates, read byte by byte so that it runs in `const`.
+//! The grammar of rates, read byte by byte so that it runs in `const`. That of [waits](super::wait)
+//! shares its numbers and units.
 
 use core::time::Duration;
 
@@ -110,7 +111,7 @@ const fn rate(text: &[u8], start: usize) -> Result<(Rate, usize), RateFault> {
 }
 
 /// Reads a number, if there is one. Too many digits saturate: every bound is far below.
-const fn number(text: &[u8], start: usize) -> Result<Option<(u64, usize)>, RateFault> {
+pub(super) const fn number(text: &[u8], start: usize) -> Result<Option<(u64, usize)>, RateFault> {
     let mut value: u64 = 0;
     let mut at = start;
     while at < text.len() {
@@ -153,7 +154,7 @@ const fn number(text: &[u8], start: usize) -> Result<Option<(u64, usize)>, RateF
     }
 }
 
-const fn unit_millis(text: &[u8], start: usize, end: usize) -> Option<u64> {
+pub(super) const fn unit_millis(text: &[u8], start: usize, end: usize) -> Option<u64> {
     const UNITS: [(&[u8], u64); 19] = [
         (b"ms", 1),
         (b"s", 1_000),
@@ -200,7 +201,7 @@ const fn same(text: &[u8], start: usize, end: usize, word: &[u8]) -> bool {
     true
 }
 
-const fn skip_blanks(text: &[u8], mut at: usize) -> usize {
+pub(super) const fn skip_blanks(text: &[u8], mut at: usize) -> usize {
     while at < text.len() && (text[at] == b' ' || text[at] == b'\t') {
         at += 1;
     }
@@ -208,7 +209,7 @@ const fn skip_blanks(text: &[u8], mut at: usize) -> usize {
 }
 
 /// The end of a word: of everything up to a blank, a digit or a mark of the grammar.
-const fn word_end(text: &[u8], mut at: usize) -> usize {
+pub(super) const fn word_end(text: &[u8], mut at: usize) -> usize {
     while at < text.len() && !matches!(text[at], b' ' | b'\t' | b',' | b'/' | b'0'..=b'9') {
         at += 1;
     }
@@ -217,7 +218,7 @@ const fn word_end(text: &[u8], mut at: usize) -> usize {
 
 /// The end of what stands at `at` instead of what was expected: a word or a mark; `at` itself at
 /// the end of the text.
-const fn found_end(text: &[u8], at: usize) -> usize {
+pub(super) const fn found_end(text: &[u8], at: usize) -> usize {
     let end = word_end(text, at);
     if end > at || at == text.len() {
         end

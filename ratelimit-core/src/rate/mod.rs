@@ -1,7 +1,9 @@
-//! [`Rate`]: a limit per period, and the one grammar in which rates are written.
+//! [`Rate`]: a limit per period, and the one grammar in which rates are written; [`Wait`] is written
+//! in the part of it that is a period.
 
 mod fault;
 mod grammar;
+mod wait;
 
 use core::fmt;
 use core::str::FromStr;
@@ -9,6 +11,7 @@ use core::time::Duration;
 
 pub use fault::{RateError, RateFault, RateFaultKind};
 pub(crate) use grammar::parse_list;
+pub use wait::{MAX_WAIT, MIN_WAIT, Wait, WaitError, WaitFault, WaitFaultKind};
 
 /// The shortest period of a rate: one millisecond.
 pub const MIN_PERIOD: Duration = Duration::from_millis(1);

@@ -52,6 +52,10 @@ pub(super) fn site(index: usize, guard: &Guard, function: &Ident) -> TokenStream
     if let Some(cost) = guard.known_cost {
         more.extend(hygienic! { .cost(#cost) });
     }
+    if let Some(wait) = guard.wait {
+        let millis = u64::try_from(wait.duration().as_millis()).unwrap_or(u64::MAX);
+        more.extend(hygienic! { .wait(#private::wait(#millis)) });
+    }
     match guard.mode {
         Some(Mode::Shadow) => more.extend(hygienic! { .mode(#private::Mode::Shadow) }),
         Some(Mode::Off) => more.extend(hygienic! { .mode(#private::Mode::Off) }),

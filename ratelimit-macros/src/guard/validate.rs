@@ -1,7 +1,7 @@
 //! What the arguments mean, and every mistake in them that can be seen without types.
 
 use proc_macro2::{Span, TokenStream};
-use ratelimit_core::{Algorithm, Mode, OnError};
+use ratelimit_core::{Algorithm, Mode, OnError, Wait, WaitError};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, Ident, LitStr, Path, Signature, parse_quote};
@@ -14,7 +14,7 @@ use super::{Errors, names};
 use crate::suggest::{did_you_mean, list};
 
 /// The arguments that there are.
-const ARGUMENTS: [&str; 13] = [
+const ARGUMENTS: [&str; 14] = [
     "rate",
     "key",
     "algorithm",
@@ -22,6 +22,7 @@ const ARGUMENTS: [&str; 13] = [
     "backend",
     "cost",
     "skip_if",
+    "wait",
     "on_limit",
     "on_error",
     "mode",
@@ -42,6 +43,7 @@ pub(super) struct Guard {
     /// The cost, where it is a literal.
     pub(super) known_cost: Option<u32>,
     pub(super) skip_if: Option<Expr>,
+    pub(super) wait: Option<Wait>,
     pub(super) on_limit: Option<Expr>,
     pub(super) on_error: Option<OnError>,
     pub(super) mode: Option<Mode>,
@@ -127,6 +129,7 @@ fn guard(attr: &Attr, names: &[Ident], errors: &mut Errors) -> Option<Guard> {
     let name = arguments.text("name");
     let backend = arguments.text("backend");
     let request = arguments.request();
+    let wait = arguments.wait();
 
     let known = if given {
         algorithm
@@ -152,6 +155,7 @@ fn guard(attr: &Attr, names: &[Ident], errors: &mut Errors) -> Option<Guard> {
         cost,
         known_cost,
         skip_if: arguments.value("skip_if").cloned(),
+        wait,
         on_limit: arguments.value("on_limit").cloned(),
         on_error,
         mode,
@@ -264,6 +268,20 @@ impl<'a> Arguments<'a> {
             return None;
         }
         Some(literal.clone())
+    }
+
+    /// How long a call may wait for its place.
+    fn wait(&mut self) -> Option<Wait> {
+        let value = self.value("wait")?;
+        let Some(literal) = text(value) else {
+            let message = "a wait is text that is known while compiling: a number and a unit, such \
+                           as `wait = \"500ms\"`";
+            self.errors.push(syn::Error::new_spanned(value, message));
+            return None;
+        };
+        let wait = literal.value().parse();
+        let wait = wait.map_err(|error: WaitError| syn::Error::new(literal.span(), error));
+        self.errors.take(wait)
     }
 
     fn rate(&mut self, burst: Option<&Burst>, private: &Path) -> Option<RateArgument> {

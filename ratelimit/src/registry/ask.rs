@@ -1,10 +1,11 @@
 //! The plain API: what the attribute does, as functions.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Adjust, Backend, BoxFuture, Charge, Check, Decision, Error, ErrorKind, Join, Key, KeyBuf,
-    Limits, OwnedCheck, Policy, Source,
+    Adjust, Algorithm, Backend, BoxFuture, Charge, Check, Decision, Error, ErrorKind, Join, Key,
+    KeyBuf, Limits, OwnedCheck, Policy, Source,
 };
 
 use super::batch::{Batch, all_answered};
@@ -34,6 +35,7 @@ pub struct Ask<'a> {
     cost: u32,
     limits: Option<Limits>,
     backend: Option<&'a str>,
+    wait: Option<Duration>,
 }
 
 impl<'a> Ask<'a> {
@@ -54,6 +56,7 @@ impl<'a> Ask<'a> {
             cost: 1,
             limits: None,
             backend: None,
+            wait: None,
         }
     }
 
@@ -76,6 +79,39 @@ impl<'a> Ask<'a> {
     pub fn backend(mut self, name: &'a str) -> Self {
         self.backend = Some(name);
         self
+    }
+
+    /// Waits so long for a place before it is rejected; not at all unless this is called. At most one
+    /// hour: a longer one is [`Rejection::Unavailable`], as is one under a `leaky_bucket` whose
+    /// backend cannot delay calls.
+    ///
+    /// It is for [`Registry::ask`] and [`Registry::ask_blocking`]. In a batch, where questions would
+    /// keep each other waiting, it is refused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratelimit::{Algorithm, Ask, Policy, Registry, rate};
+    ///
+    /// static PAGES: Policy = Policy::new("pages", Algorithm::FixedWindow, rate!("2/50ms"));
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder().build()?;
+    /// let ask = Ask::new(&PAGES, "example.org").wait(Duration::from_secs(5));
+    /// for page in 0..5 {
+    ///     registry.ask_blocking(&ask)?; // the third waits for the next window
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Whether it says that it waits.
+    pub(super) fn waits(&self) -> bool {
+        self.wait.is_some_and(|wait| !wait.is_zero())
     }
 
     pub(super) fn question(&self) -> Question<'_> {
@@ -173,7 +209,7 @@ impl Registry {
     }
 
     /// What [`ask`](Self::ask) would answer now, with what is left as it stands: nothing is
-    /// charged. The backend is asked whatever the mode and the posture are.
+    /// charged, and nothing waited for. The backend is asked whatever the mode and the posture are.
     pub async fn peek(&self, ask: &Ask<'_>) -> Result<Decision, Error> {
         let (entry, check) = self.for_upkeep(ask)?;
         let check = check.as_check();
@@ -275,7 +311,7 @@ impl Registry {
         let limits = ask.limits.as_ref().unwrap_or(ask.policy.limits());
         let dynamic = ask.limits.is_some();
         self.0
-            .resolve(ask.policy, Some(limits), ask.backend, dynamic, 0)
+            .resolve(ask.policy, Some(limits), ask.backend, dynamic, ask.wait, 0)
     }
 
     /// The backend and the check of a question that is not to decide anything.
@@ -288,7 +324,10 @@ impl Registry {
             Some(limits) if resolved.dynamic => limits,
             _ => resolved.policy.limits(),
         };
-        let check = Check::new(&resolved.policy, limits, ask.key.as_ref()).with_cost(ask.cost);
+        let mut check = Check::new(&resolved.policy, limits, ask.key.as_ref()).with_cost(ask.cost);
+        if resolved.policy.algorithm() == Algorithm::LeakyBucket {
+            check = check.with_max_delay(resolved.wait);
+        }
         let check = check.to_owned();
         match resolved.entry {
             Some(entry) => Ok((entry, check)),

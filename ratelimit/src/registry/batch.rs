@@ -76,6 +76,10 @@ impl<'a> Batch<'a> {
         let mut groups = BTreeMap::<(bool, &str), Group>::new();
         for (place, (ask, resolved)) in self.asks.iter().zip(&self.resolved).enumerate() {
             let plan = resolved.plan();
+            if ask.waits() {
+                verdicts.push(Some(Err(Rejection::Unavailable(no_waiting()))));
+                continue;
+            }
             match plan.prepare(&ask.question()) {
                 Err(early) => verdicts.push(Some(plan.apply_mode(early))),
                 Ok((entry, check)) => {
@@ -194,6 +198,12 @@ pub(super) fn all_answered(verdicts: Vec<Option<Verdict>>) -> Vec<Verdict> {
         .into_iter()
         .map(|verdict| verdict.unwrap_or_else(|| Ok(unlimited())))
         .collect()
+}
+
+fn no_waiting() -> Error {
+    let message = "a question of a batch cannot wait for a place: the others would wait with it; \
+                   ask it by itself, or without `wait`";
+    Error::new(ErrorKind::Configuration, message)
 }
 
 /// A policy in shadow mode must not stand in the way of the others.

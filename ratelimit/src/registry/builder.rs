@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use ratelimit_backends::memory::MemoryBackend;
-use ratelimit_core::{Backend, OnError, Policy};
+use ratelimit_core::{Backend, Clock, MonotonicClock, OnError, Policy};
 
 use super::failures::FailureLog;
 use super::faults::{Faults, unknown};
 use super::validate::{self, SiteInfo};
+use crate::wait::Queues;
+
 use super::{Entry, Inner, InstallError, Override, Registry, global};
 
 /// Which sites are validated.
@@ -18,6 +20,9 @@ type SiteFilter = Box<dyn Fn(&SiteInfo) -> bool + Send + Sync>;
 
 /// How long a blocking caller waits for a backend that decides elsewhere.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many calls of one policy and key may wait at once.
+const MAX_WAITERS: usize = 1_024;
 
 /// The name of the backend that is there when none is registered.
 const MEMORY: &str = "memory";
@@ -35,6 +40,8 @@ pub struct Builder {
     sites: Option<SiteFilter>,
     on_error: OnError,
     blocking_timeout: Duration,
+    clock: Option<Arc<dyn Clock>>,
+    max_waiters: usize,
 }
 
 impl Builder {
@@ -47,6 +54,8 @@ impl Builder {
             sites: None,
             on_error: OnError::Closed,
             blocking_timeout: BLOCKING_TIMEOUT,
+            clock: None,
+            max_waiters: MAX_WAITERS,
         }
     }
 
@@ -90,6 +99,32 @@ impl Builder {
     pub fn blocking_timeout(mut self, timeout: Duration) -> Self {
         self.blocking_timeout = timeout;
         self
+    }
+
+    /// How many calls of one policy and key may wait for a place at once (`wait`); one more is
+    /// rejected at once. Default: 1,024. Zero lets none wait.
+    ///
+    /// It does not concern `leaky_bucket`, whose bucket is the queue and is bounded by its burst.
+    pub fn max_waiters(mut self, max_waiters: usize) -> Self {
+        self.max_waiters = max_waiters;
+        self
+    }
+
+    /// The clock that calls follow which wait for a place, and what decides under
+    /// [`OnError::Local`]; a [`MonotonicClock`] unless said otherwise. A [test scope](crate::testing)
+    /// gives its own. (What a backend decides follows the backend's clock.)
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// The clock, where none was given.
+    pub(crate) fn clock_unless_given(self, clock: impl Clock) -> Self {
+        if self.clock.is_some() {
+            self
+        } else {
+            self.clock(clock)
+        }
     }
 
     /// Validates only some of the annotated functions, in a binary that uses others under another
@@ -190,6 +225,10 @@ impl Builder {
             policies: self.policies,
             on_error: self.on_error,
             blocking_timeout: self.blocking_timeout,
+            clock: self
+                .clock
+                .unwrap_or_else(|| Arc::new(MonotonicClock::new())),
+            queues: Queues::new(self.max_waiters),
             any_name: false,
             local: OnceLock::new(),
             misuses: FailureLog::new(),

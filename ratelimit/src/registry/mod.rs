@@ -23,19 +23,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use ratelimit_backends::memory::MemoryBackend;
+use ratelimit_core::rate::MAX_WAIT;
 use ratelimit_core::{
-    Algorithm, Backend, Decision, Error, ErrorKind, Limits, Mode, OnError, Policy, Source,
+    Algorithm, Backend, Clock, Decision, Error, ErrorKind, Limits, Mode, OnError, Policy, Source,
 };
 
 use crate::bridge;
 use crate::site::{Site, collected};
+use crate::wait::{self, Queues};
 use failures::FailureLog;
 
 pub use ask::Ask;
 pub use builder::Builder;
 pub use faults::{Fault, InstallError, Location};
 pub use overrides::Override;
-pub(crate) use plan::{Keyed, Question, Resolved};
+pub(crate) use plan::{Keyed, Plan, Question, Resolved, decide_owned, single};
 pub use validate::SiteInfo;
 
 /// The named backends of a process, its default backend, and the overrides of its policies.
@@ -94,7 +96,15 @@ impl Entry {
         })
     }
 
-    fn bridged(&self) -> &Arc<dyn Backend> {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    pub(crate) fn bridged(&self) -> &Arc<dyn Backend> {
         self.bridged.get_or_init(|| {
             self.backend
                 .bridged()
@@ -111,6 +121,10 @@ pub(crate) struct Inner {
     policies: Vec<Policy>,
     on_error: OnError,
     blocking_timeout: Duration,
+    /// What those who wait follow, and what decides when a backend failed.
+    clock: Arc<dyn Clock>,
+    /// Those who wait.
+    queues: Queues,
     /// Every name stands for the default backend: for tests.
     any_name: bool,
     /// What decides when a backend fails and the posture is `local`.
@@ -135,6 +149,9 @@ pub struct PolicyInfo {
     pub mode: Mode,
     /// What happens when the backend fails.
     pub on_error: OnError,
+    /// How long its calls wait for a place before they are rejected: the longest, where attributes
+    /// differ; `None` where none waits. What a single question of the plain API says is not known.
+    pub wait: Option<Duration>,
     /// How the key was written; `None` where the policy has one bucket.
     pub key: Option<&'static str>,
     /// Where each attribute is; none for a policy of the plain API.
@@ -164,20 +181,28 @@ impl Registry {
         self.0.backends.get(name).map(|entry| &entry.backend)
     }
 
+    /// How many calls wait for a place in a queue of this process now. Those of a `leaky_bucket`,
+    /// whose place is in the bucket, are not among them.
+    pub fn waiters(&self) -> usize {
+        self.0.queues.waiting()
+    }
+
     /// What is guarded: the policy of every annotated function of this binary and every policy
     /// that the builder was told of, by name.
     pub fn policies(&self) -> Vec<PolicyInfo> {
         let mut policies = BTreeMap::<String, PolicyInfo>::new();
         for policy in &self.0.policies {
-            let info = Inner::info(&self.0.resolve(policy, None, None, false, 0));
+            let info = Inner::info(&self.0.resolve(policy, None, None, false, None, 0));
             policies.insert(info.name.clone(), info);
         }
         for site in collected() {
-            let info = policies.entry(site.name.to_owned()).or_insert_with(|| {
-                let mut info = Inner::info(&self.0.resolve_site(site, 0));
-                info.key = site.key;
-                info
+            let resolved = Inner::info(&self.0.resolve_site(site, 0));
+            let wait = resolved.wait;
+            let info = policies.entry(resolved.name.clone()).or_insert(PolicyInfo {
+                key: site.key,
+                ..resolved
             });
+            info.wait = info.wait.max(wait);
             info.sites.push(Location::of(site));
         }
         policies.into_values().collect()
@@ -204,7 +229,8 @@ impl Inner {
         } else {
             site.limits.first()
         };
-        let resolved = self.resolve(&site.policy(), known, site.backend, site.dynamic, stamp);
+        let policy = site.policy();
+        let resolved = self.resolve(&policy, known, site.backend, site.dynamic, site.wait, stamp);
         Resolved {
             site: Some(site),
             ..resolved
@@ -218,6 +244,7 @@ impl Inner {
         known: Option<&Limits>,
         backend: Option<&str>,
         dynamic: bool,
+        wait: Option<Duration>,
         stamp: u64,
     ) -> Resolved {
         let change = self.overrides.get(policy.name());
@@ -258,12 +285,24 @@ impl Inner {
             fault = fault
                 .or(refused.map(|refused| Error::from(refused).with_backend(entry.name.clone())));
         }
+        let wait = change.and_then(Override::new_wait).or(wait);
+        // In shadow mode every call runs, and waiting would change what the program does.
+        let wait = wait.filter(|_| policy.mode() == Mode::Enforce);
+        let wait = wait.unwrap_or_default();
+        if let (false, Some(entry)) = (wait.is_zero(), &entry) {
+            fault = fault.or(wait::refuse(entry, policy.algorithm()));
+        }
+        if wait > MAX_WAIT {
+            let message = format!("a wait of {wait:?} is too long: at most one hour");
+            fault = fault.or(Some(Error::new(ErrorKind::Configuration, message)));
+        }
         Resolved {
             registry: Arc::clone(self),
             entry,
             policy,
             dynamic,
             on_error,
+            wait,
             site: None,
             fault,
             stamp,
@@ -278,13 +317,32 @@ impl Inner {
             backend: resolved.entry.as_ref().map(|entry| entry.name.clone()),
             mode: resolved.policy.mode(),
             on_error: resolved.on_error,
+            wait: Some(resolved.wait).filter(|wait| !wait.is_zero()),
             key: None,
             sites: Vec::new(),
         }
     }
 
     fn local(&self) -> &MemoryBackend {
-        self.local.get_or_init(MemoryBackend::new)
+        self.local.get_or_init(|| {
+            let clock = Arc::clone(&self.clock);
+            MemoryBackend::builder().clock(clock).build()
+        })
+    }
+
+    /// What those who wait follow.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Those who wait.
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// How long a caller that blocks waits for a backend.
+    pub(crate) fn blocking_timeout(&self) -> Duration {
+        self.blocking_timeout
     }
 
     /// Does something with a backend on behalf of a caller that blocks.

@@ -1,5 +1,7 @@
 //! [`Override`]: what the operator changes of a policy.
 
+use core::time::Duration;
+
 use ratelimit_core::{BurstFault, Limits, Mode, OnError};
 
 /// What differs from the attribute, by policy name.
@@ -24,6 +26,7 @@ pub struct Override {
     pub(super) burst: Option<u32>,
     mode: Option<Mode>,
     on_error: Option<OnError>,
+    wait: Option<Duration>,
     backend: Option<String>,
 }
 
@@ -61,6 +64,14 @@ impl Override {
         self
     }
 
+    /// Another time that its calls wait for a place before they are rejected, also for the plain
+    /// API; zero to reject them at once. At most one hour.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
     /// Another backend.
     #[must_use]
     pub fn backend(mut self, name: impl Into<String>) -> Self {
@@ -74,6 +85,10 @@ impl Override {
 
     pub(super) fn new_on_error(&self) -> Option<OnError> {
         self.on_error
+    }
+
+    pub(super) fn new_wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     pub(super) fn backend_name(&self) -> Option<&str> {

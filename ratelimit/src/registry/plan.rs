@@ -1,11 +1,12 @@
 //! How one question is asked and answered, whoever asks: guarded functions and the plain API.
 
+use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ratelimit_core::{
-    Answers, Backend, Check, Decision, Error, ErrorKind, Join, KeyRef, Limits, Mode, OnError,
-    OwnedCheck, Policy, Source,
+    Adjust, Answers, Backend, Check, Decision, Error, ErrorKind, Join, KeyRef, Limits, Mode,
+    OnError, OwnedCheck, Policy, Source,
 };
 
 use super::failures::FailureLog;
@@ -13,6 +14,7 @@ use super::{Entry, Inner, unlimited};
 use crate::Rejection;
 use crate::bridge;
 use crate::site::Site;
+use crate::wait;
 
 /// A policy with its override and its backend.
 pub(crate) struct Resolved {
@@ -22,6 +24,8 @@ pub(crate) struct Resolved {
     /// The calls bring their limits.
     pub(super) dynamic: bool,
     pub(super) on_error: OnError,
+    /// How long its calls wait for a place; zero where they do not.
+    pub(super) wait: Duration,
     /// The annotated function, where it is one's.
     pub(super) site: Option<&'static Site>,
     /// Why it cannot be used at all.
@@ -76,6 +80,10 @@ impl<'a> Plan<'a> {
             Ok(prepared) => prepared,
             Err(early) => return self.apply_mode(early),
         };
+        if !self.resolved.wait.is_zero() {
+            // Boxed, so that the futures of calls that do not wait stay small.
+            return Box::pin(wait::ask(self, entry, check)).await;
+        }
         let answer = match entry.backend.decide_now(&check) {
             Some(answer) => answer,
             None => single(
@@ -94,17 +102,41 @@ impl<'a> Plan<'a> {
             Ok(prepared) => prepared,
             Err(early) => return self.apply_mode(early),
         };
+        if !self.resolved.wait.is_zero() {
+            return wait::ask_blocking(self, entry, check);
+        }
         let answer = match entry.backend.decide_now(&check) {
             Some(answer) => answer,
-            None => {
-                let owned = check.to_owned();
-                let answers = self.resolved.registry.block(entry, move |backend| {
-                    Box::pin(decide_owned(backend, vec![owned], Join::Each))
-                });
-                answers.and_then(single)
-            }
+            None => self.decide_elsewhere(entry, &check),
         };
         self.apply_mode(self.conclude(&check, answer))
+    }
+
+    /// Asks a backend that does not answer at once, and blocks the thread.
+    pub(crate) fn decide_elsewhere(
+        self,
+        entry: &Entry,
+        check: &Check<'_>,
+    ) -> Result<Decision, Error> {
+        let owned = check.to_owned();
+        let answers = self.resolved.registry.block(entry, move |backend| {
+            Box::pin(decide_owned(backend, vec![owned], Join::Each))
+        });
+        answers.and_then(single)
+    }
+
+    pub(crate) fn registry(self) -> &'a Arc<Inner> {
+        &self.resolved.registry
+    }
+
+    /// How long its calls wait for a place.
+    pub(crate) fn wait(self) -> Duration {
+        self.resolved.wait
+    }
+
+    /// Whether calls bring their limits.
+    pub(crate) fn is_dynamic(self) -> bool {
+        self.resolved.dynamic
     }
 
     /// Makes the question for the backend, or the answer where the backend need not be asked.
@@ -162,7 +194,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Makes an answer of what the backend said, or of its failure.
-    pub(super) fn conclude(
+    pub(crate) fn conclude(
         self,
         check: &Check<'_>,
         answer: Result<Decision, Error>,
@@ -292,6 +324,11 @@ impl Inner {
             .ok_or_else(|| Rejection::Unavailable(miscounted(0, 1)))
     }
 
+    /// Corrects what this process's memory has charged.
+    pub(crate) fn adjust_locally(&self, adjust: &Adjust<'_>) -> Result<Decision, Error> {
+        bridge::poll_now(self.local().adjust(core::slice::from_ref(adjust))).and_then(single)
+    }
+
     /// Decides several checks as one in this process's memory.
     pub(super) fn decide_all_locally(
         &self,
@@ -308,7 +345,7 @@ impl Inner {
 }
 
 /// Decides checks that the caller does not wait for any longer, if it gave up.
-pub(super) async fn decide_owned(
+pub(crate) async fn decide_owned(
     backend: Arc<dyn Backend>,
     checks: Vec<OwnedCheck>,
     join: Join,
@@ -318,7 +355,7 @@ pub(super) async fn decide_owned(
 }
 
 /// The one answer to one question.
-pub(super) fn single(mut answers: Answers) -> Result<Decision, Error> {
+pub(crate) fn single(mut answers: Answers) -> Result<Decision, Error> {
     match (answers.len(), answers.pop()) {
         (1, Some(answer)) => answer,
         (count, _) => Err(miscounted(count, 1)),

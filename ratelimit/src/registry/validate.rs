@@ -1,5 +1,6 @@
 //! Start-up validation: every fault of every site and policy, at once.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ pub struct SiteInfo {
     pub policy: &'static str,
     /// Where the attribute is.
     pub location: Location,
+    /// How long a call waits for a place before it is rejected, before overrides; `None` where it
+    /// does not wait.
+    pub wait: Option<Duration>,
 }
 
 /// What is wrong with the policies of the plain API and with the overrides.
@@ -65,7 +69,7 @@ pub(super) fn policies(inner: &Arc<Inner>, faults: &mut Faults) {
 }
 
 fn plain_policy(inner: &Arc<Inner>, policy: &Policy, faults: &mut Faults) {
-    let resolved = inner.resolve(policy, None, None, false, 0);
+    let resolved = inner.resolve(policy, None, None, false, None, 0);
     let change = inner.overrides.get(policy.name());
     if policy.limits().has_burst() && !policy.algorithm().is_bucket() {
         let algorithm = policy.algorithm();
@@ -109,6 +113,7 @@ pub(super) fn sites(inner: &Arc<Inner>, wanted: impl Fn(&SiteInfo) -> bool, faul
         let info = SiteInfo {
             policy: site.name,
             location: Location::of(site),
+            wait: site.wait,
         };
         if wanted(&info) {
             by_name.entry(site.name).or_default().push(site);

@@ -10,4 +10,5 @@ mod plain;
 mod postures;
 mod registry;
 mod scopes;
+mod wait;
 mod wrong_backends;

@@ -7,6 +7,7 @@
 //! - `extremes`: the ends of time, of costs and of limits.
 //! - `drift`, `queue`: what only buckets have to keep.
 //! - `examples`: the algorithms with concrete numbers.
+//! - `packings`: states in one word, beside the states themselves.
 //! - `clocks`, `changes`, `charges`, `refunds`: clock steps, limits that change, corrections of charges.
 
 mod bounds;
@@ -19,6 +20,7 @@ mod examples;
 mod extremes;
 mod histories;
 mod oracle;
+mod packings;
 mod queue;
 mod random;
 mod refunds;

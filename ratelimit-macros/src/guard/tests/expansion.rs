@@ -61,6 +61,7 @@ fn what_is_known_goes_into_the_static() {
         quote! {
             rate = "100/h, 5/s", burst = [200, 10], cost = 3, algorithm = "leaky_bucket",
             name = "export", backend = "redis", mode = "shadow", on_error = "local", key = user.id,
+            wait = "2s",
             crate = vendored::limits,
         },
         quote! { fn f(user: User) -> Option<u32> { None } },
@@ -77,12 +78,18 @@ fn what_is_known_goes_into_the_static() {
             )])
             .backend("redis")
             .cost(3u32)
+            .wait(vendored::limits::__private::wait(2000u64))
             .mode(vendored::limits::__private::Mode::Shadow)
             .on_error(vendored::limits::__private::OnError::Local)
             .key("user . id")
         },
     );
     assert!(!found.contains("dynamic"));
+    let without = sync(
+        quote! { rate = "1/s" },
+        quote! { fn f() -> Option<u32> { None } },
+    );
+    assert!(!without.contains("wait"));
 }
 
 #[test]

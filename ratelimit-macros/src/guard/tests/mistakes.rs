@@ -75,7 +75,16 @@ fn each_argument_says_what_it_takes() {
         quote! { rate = match x { 0 => "1/s", _ => "0/s" } },
         "at least 1",
     );
-    assert_fault(quote! { #rate, wait = "1s" }, "unknown argument `wait`");
+    assert_fault(quote! { #rate, wait = 500 }, "a wait is text");
+    assert_fault(
+        quote! { #rate, wait = "500" },
+        "at the end: expected a unit",
+    );
+    assert_fault(
+        quote! { #rate, wait = "2h" },
+        "at `2h`: a wait is at most 1h",
+    );
+    assert_fault(quote! { #rate, waits = "2s" }, "did you mean `wait`?");
     assert_fault(quote! { #rate, rate = "1/s" }, "`rate` is given twice");
     assert_fault(quote! { #rate, algorithm = gcra }, "expected text");
     assert_fault(quote! { #rate, backend = "" }, "must not be empty");
@@ -120,6 +129,7 @@ fn each_argument_says_what_it_takes() {
     );
     assert_fault(quote! { #rate, request = tenant }, "`key` is not given");
     assert_eq!(faults(quote! { #rate, burst = 20, cost = 20 }), [""; 0]);
+    assert_eq!(faults(quote! { #rate, wait = "1_500 ms" }), [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 use ratelimit::{Rejection, ratelimit};
 
-#[ratelimit(rate = "10/m", wait = "1s")]
+const WAIT: &str = "500ms";
+
+#[ratelimit(rate = "10/m", wait = WAIT)]
 fn f() -> Result<(), Rejection> {
     Ok(())
 }

@@ -1,0 +1,9 @@
+//! Waiting for a place.
+
+mod attribute;
+mod giving_up;
+mod harness;
+mod posture;
+mod queue;
+mod smoothing;
+mod threads;
