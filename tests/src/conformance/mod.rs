@@ -1,7 +1,7 @@
 //! The conformance suite: what every backend has to pass, over `Arc<dyn Backend>` and a clock.
 //!
 //! A backend's test file says how an instance is opened ([`Store`]) and calls
-//! [`conformance!`](crate::conformance), which makes a test of each case. Which cases say anything
+//! [`conformance!`](macro@crate::conformance), which makes a test of each case. Which cases say anything
 //! follows from what the backend claims ([`Capabilities`](ratelimit_core::Capabilities)).
 //!
 //! | module | what it shows |
@@ -54,7 +54,7 @@ pub trait Store: Send + Sync {
     }
 }
 
-/// Makes a test of every case of the [suite](crate::conformance). The expression makes a new
+/// Makes a test of every case of the [suite](mod@crate::conformance). The expression makes a new
 /// [`Store`](crate::conformance::Store).
 #[macro_export]
 macro_rules! conformance {
