@@ -65,7 +65,9 @@ pub struct Allocations {
 /// Counts what the work asks of the allocator, on any thread.
 pub fn counted(work: impl FnOnce()) -> Allocations {
     let read = || {
-        let kept = ALLOCATED.load(Ordering::SeqCst).wrapping_sub(FREED.load(Ordering::SeqCst));
+        let kept = ALLOCATED
+            .load(Ordering::SeqCst)
+            .wrapping_sub(FREED.load(Ordering::SeqCst));
         (CALLS.load(Ordering::SeqCst), kept.cast_signed())
     };
     let (calls, kept) = read();

@@ -7,24 +7,17 @@ use ratelimit::Key;
 
 /// A type of key that every keyed contender can use.
 pub trait BenchKey: Key + Hash + Eq + Clone + Send + Sync + 'static {
-    /// What the tables call it.
-    const NAME: &'static str;
-
     /// The key of that number.
     fn number(number: u32) -> Self;
 }
 
 impl BenchKey for String {
-    const NAME: &'static str = "String";
-
     fn number(number: u32) -> Self {
         format!("user-{number:010}")
     }
 }
 
 impl BenchKey for u64 {
-    const NAME: &'static str = "u64";
-
     fn number(number: u32) -> Self {
         // As identifiers are, somewhere in the middle of the numbers.
         1_000_000_000_000 + u64::from(number)
@@ -32,8 +25,6 @@ impl BenchKey for u64 {
 }
 
 impl BenchKey for IpAddr {
-    const NAME: &'static str = "IpAddr";
-
     fn number(number: u32) -> Self {
         Self::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))
     }

@@ -30,7 +30,10 @@ impl Latencies {
     #[inline]
     pub fn record(&mut self, start: u64, end: u64) {
         let nanos = self.clock.delta_as_nanos(start, end);
-        match usize::try_from(nanos).ok().and_then(|nanos| self.counted.get_mut(nanos)) {
+        match usize::try_from(nanos)
+            .ok()
+            .and_then(|nanos| self.counted.get_mut(nanos))
+        {
             Some(count) => *count += 1,
             None => self.longer.push(nanos),
         }

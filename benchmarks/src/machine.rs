@@ -56,7 +56,13 @@ fn revision() -> String {
     let commit = output("git", &["-C", directory, "rev-parse", "--short=12", "HEAD"]);
     let changes = output(
         "git",
-        &["-C", directory, "status", "--porcelain", "--untracked-files=no"],
+        &[
+            "-C",
+            directory,
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+        ],
     );
     if changes.is_empty() {
         commit

@@ -15,6 +15,7 @@ mod settings;
 mod targets;
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, fs};
@@ -29,7 +30,7 @@ usage: ratelimit-benchmarks [--quick] [--only TEXT] [--rounds N] [--output FILE]
   --only TEXT    the cases whose name contains the text, such as \"keyed by u64\", \"1 key\",
                  \"threads\", \"pauses\", \"instructions\"
   --rounds N     how often each contender is measured, default 5; odd
-  --output FILE  where the report goes
+  --output FILE  where the report goes; the plot goes beside it, as keys.svg
 
 A complete run writes BENCHMARKS.md and benchmarks/keys.svg; others print the report.";
 
@@ -48,13 +49,13 @@ fn main() -> ExitCode {
             cases::instructions::child(contender, answer);
             ExitCode::SUCCESS
         }
-        _ => match settings(&words) {
-            Some(settings) => run(&settings, &words),
-            None => {
-                eprintln!("{USAGE}");
-                ExitCode::from(2)
+        _ => {
+            if let Some(settings) = settings(&words) {
+                return run(&settings, &words);
             }
-        },
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
     }
 }
 
@@ -92,23 +93,25 @@ fn run(settings: &Settings, words: &[&str]) -> ExitCode {
     let took = start.elapsed();
     let report = report::markdown(&results, settings, words, took);
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let output = match (&settings.output, settings.is_complete()) {
-        (Some(output), _) => output.clone(),
-        (None, true) => format!("{root}/BENCHMARKS.md"),
+    let root = Path::new(root);
+    let (output, plot) = match (&settings.output, settings.is_complete()) {
+        (Some(output), _) => {
+            let output = PathBuf::from(output);
+            let plot = output.with_file_name("keys.svg");
+            (output, plot)
+        }
+        (None, true) => (root.join("BENCHMARKS.md"), root.join("benchmarks/keys.svg")),
         (None, false) => {
             println!("{report}");
             return ExitCode::SUCCESS;
         }
     };
-    let mut written = fs::write(&output, report);
-    if settings.is_complete() {
-        let plot = plot::svg(&results, settings);
-        written = written.and_then(|()| fs::write(format!("{root}/benchmarks/keys.svg"), plot));
-    }
+    let written =
+        fs::write(&output, report).and_then(|()| fs::write(plot, plot::svg(&results, settings)));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{output} cannot be written: {error}");
+            eprintln!("{} cannot be written: {error}", output.display());
             ExitCode::FAILURE
         }
     }

@@ -37,7 +37,12 @@ pub fn svg(results: &Results, settings: &Settings) -> String {
             (contender, points.collect())
         })
         .collect();
-    let numbers = || lines.iter().flat_map(|(_, points)| points).map(|(_, nanos)| *nanos);
+    let numbers = || {
+        lines
+            .iter()
+            .flat_map(|(_, points)| points)
+            .map(|(_, nanos)| *nanos)
+    };
     let lowest = numbers().fold(f64::INFINITY, f64::min).log10().floor();
     let highest = numbers().fold(1.0, f64::max).log10().ceil();
     let widest = f64::from(counts.last().copied().unwrap_or(10)).log10();

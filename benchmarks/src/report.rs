@@ -19,12 +19,26 @@ pub fn markdown(results: &Results, settings: &Settings, words: &[&str], took: Du
     head(&mut out, settings, words, took);
     target_table(&mut out, &targets::all(results, settings));
     if settings.is_complete() {
-        out.push_str("\n![nanoseconds per decision over the number of keys](benchmarks/keys.svg)\n");
+        out.push_str(
+            "\n![nanoseconds per decision over the number of keys](benchmarks/keys.svg)\n",
+        );
     }
     for (group, title, note) in [
-        (Group::KeyedByString, "One decision, `String` keys (ns)", KEYED),
-        (Group::KeyedByU64, "One decision, `u64` keys (ns)", OTHER_KEYS),
-        (Group::KeyedByIpAddr, "One decision, `IpAddr` keys (ns)", OTHER_KEYS),
+        (
+            Group::KeyedByString,
+            "One decision, `String` keys (ns)",
+            KEYED,
+        ),
+        (
+            Group::KeyedByU64,
+            "One decision, `u64` keys (ns)",
+            OTHER_KEYS,
+        ),
+        (
+            Group::KeyedByIpAddr,
+            "One decision, `IpAddr` keys (ns)",
+            OTHER_KEYS,
+        ),
         (Group::Direct, "One decision without a key (ns)", DIRECT),
     ] {
         times_table(&mut out, results, group, title, note);
@@ -32,10 +46,38 @@ pub fn markdown(results: &Results, settings: &Settings, words: &[&str], took: Du
     threads_table(&mut out, results);
     plain_table(&mut out, results, Group::Memory, "Bytes a key", MEMORY, 1);
     plain_table(&mut out, results, Group::Pauses, "Pauses (µs)", PAUSES, 1);
-    plain_table(&mut out, results, Group::Algorithms, "Our algorithms (ns)", ALGORITHMS, 1);
-    plain_table(&mut out, results, Group::Calls, "A guarded call, end to end (ns)", CALLS, 1);
-    plain_table(&mut out, results, Group::Instructions, "Instructions of one call", INSTRUCTIONS, 1);
-    plain_table(&mut out, results, Group::Allocations, "Allocations of one call", "", 3);
+    plain_table(
+        &mut out,
+        results,
+        Group::Algorithms,
+        "Our algorithms (ns)",
+        ALGORITHMS,
+        1,
+    );
+    plain_table(
+        &mut out,
+        results,
+        Group::Calls,
+        "A guarded call, end to end (ns)",
+        CALLS,
+        1,
+    );
+    plain_table(
+        &mut out,
+        results,
+        Group::Instructions,
+        "Instructions of one call",
+        INSTRUCTIONS,
+        1,
+    );
+    plain_table(
+        &mut out,
+        results,
+        Group::Allocations,
+        "Allocations of one call",
+        "",
+        3,
+    );
     out
 }
 
@@ -48,14 +90,22 @@ fn head(out: &mut String, settings: &Settings, words: &[&str], took: Duration) {
         took.as_secs()
     );
     if !settings.is_complete() {
-        out.push_str("**This run is not complete**: its numbers are of use for trying things out only.\n\n");
+        out.push_str(
+            "**This run is not complete**: its numbers are of use for trying things out only.\n\n",
+        );
     }
     out.push_str("| | |\n|---|---|\n");
     for (name, value) in machine::description() {
         let _ = writeln!(out, "| {name} | {value} |");
     }
-    let versions = ["governor", "ratelimit", "leaky-bucket", "trypema", "limitador"]
-        .map(|name| format!("{name} {}", versions(name).join(" (ours) and ")));
+    let versions = [
+        "governor",
+        "ratelimit",
+        "leaky-bucket",
+        "trypema",
+        "limitador",
+    ]
+    .map(|name| format!("{name} {}", versions(name).join(" (ours) and ")));
     let _ = writeln!(out, "| versions | {} |", versions.join(", "));
     out.push_str("| build | release, `lto = \"fat\"`, `codegen-units = 1`, no debug information; the system's allocator |\n");
     let _ = writeln!(
@@ -82,7 +132,9 @@ fn versions(package: &str) -> Vec<&'static str> {
 }
 
 fn target_table(out: &mut String, targets: &[Target]) {
-    out.push_str("\n## Targets\n\n| what | target | measured, at its worst | |\n|---|---|---|---|\n");
+    out.push_str(
+        "\n## Targets\n\n| what | target | measured, at its worst | |\n|---|---|---|---|\n",
+    );
     for target in targets {
         let bound = match target.bound {
             Bound::AtMost => "at most",
@@ -95,16 +147,32 @@ fn target_table(out: &mut String, targets: &[Target]) {
             continue;
         };
         let all = target.measured.len();
-        let met = target.measured.iter().filter(|(number, _)| target.is_met_by(*number)).count();
-        let verdict = if met == all { "met".into() } else { format!("**not met** ({met} of {all} are)") };
-        let _ = writeln!(out, " {} ({at}) | {verdict} |", quantity(*number, target.unit));
+        let met = target
+            .measured
+            .iter()
+            .filter(|(number, _)| target.is_met_by(*number))
+            .count();
+        let verdict = if met == all {
+            "met".into()
+        } else {
+            format!("**not met** ({met} of {all} are)")
+        };
+        let _ = writeln!(
+            out,
+            " {} ({at}) | {verdict} |",
+            quantity(*number, target.unit)
+        );
     }
 }
 
 fn quantity(number: f64, unit: &str) -> String {
     let digits = if unit == "×" { 2 } else { 1 };
     let text = format!("{number:.digits$}");
-    let text = if unit == "×" { text } else { text.trim_end_matches(".0").to_owned() };
+    let text = if unit == "×" {
+        text
+    } else {
+        text.trim_end_matches(".0").to_owned()
+    };
     format!("{text}{unit}")
 }
 
@@ -156,7 +224,14 @@ fn times_table(out: &mut String, results: &Results, group: Group, title: &str, n
     }
 }
 
-fn plain_table(out: &mut String, results: &Results, group: Group, title: &str, note: &str, digits: usize) {
+fn plain_table(
+    out: &mut String,
+    results: &Results,
+    group: Group,
+    title: &str,
+    note: &str,
+    digits: usize,
+) {
     let contenders = results.contenders(group);
     if contenders.is_empty() {
         return;
@@ -179,11 +254,16 @@ fn threads_table(out: &mut String, results: &Results) {
     if lanes.is_empty() {
         return;
     }
-    heading(out, "Two threads against one (million decisions a second, all threads together)", THREADS);
+    heading(
+        out,
+        "Two threads against one (million decisions a second, all threads together)",
+        THREADS,
+    );
     columns(out, &["contender", "1 thread", "2 threads", "speed-up"]);
     for case in results.cases(Group::Threads) {
         for contender in lanes.iter().filter_map(|lane| lane.strip_suffix(", 1")) {
-            let of = |threads| results.find(Group::Threads, case, &threads::lane(contender, threads));
+            let of =
+                |threads| results.find(Group::Threads, case, &threads::lane(contender, threads));
             if let (Some(one), Some(two)) = (of(1), of(2)) {
                 let _ = writeln!(
                     out,
@@ -212,7 +292,8 @@ const DIRECT: &str = "\
 `leaky-bucket` reads no clock while it has tokens. `trypema` has no form without a key: it is asked with a constant one.";
 
 const THREADS: &str = "\
-Each thread keeps to a core of its own. A speed-up of 2 is the best there is.";
+Each thread keeps to a core of its own. A speed-up of 2 is the best there is. `limitador` is left out: it would take longer \
+than everything else.";
 
 const MEMORY: &str = "\
 What a process has grown by when so many `String` keys are in, by `/proc/self/statm`, and what was asked of the allocator and not given back. \

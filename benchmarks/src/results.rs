@@ -59,7 +59,10 @@ impl Outcome {
     }
 
     pub fn most(&self) -> f64 {
-        self.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        self.rounds
+            .iter()
+            .copied()
+            .fold(f64::NEG_INFINITY, f64::max)
     }
 }
 
@@ -85,7 +88,13 @@ pub struct Results(Vec<Outcome>);
 
 impl Results {
     /// Lets contenders take turns, each round in another order, after a round that does not count.
-    pub fn race(&mut self, settings: &Settings, group: Group, case: &str, mut lanes: Vec<Lane<'_>>) {
+    pub fn race(
+        &mut self,
+        settings: &Settings,
+        group: Group,
+        case: &str,
+        mut lanes: Vec<Lane<'_>>,
+    ) {
         eprint!("{}, {case}:", group.name());
         let mut rounds = vec![Vec::new(); lanes.len()];
         for lane in &mut lanes {
@@ -118,7 +127,11 @@ impl Results {
             contender: contender.to_owned(),
             rounds,
         };
-        eprintln!("{}, {case}:  {contender} {:.1}", group.name(), outcome.median());
+        eprintln!(
+            "{}, {case}:  {contender} {:.1}",
+            group.name(),
+            outcome.median()
+        );
         self.0.push(outcome);
     }
 

@@ -5,7 +5,7 @@ use crate::cases::keyed::{answer, case, spreads};
 use crate::cases::{calls, pauses, threads};
 use crate::contenders::name;
 use crate::keys::amount;
-use crate::results::{Group, Results};
+use crate::results::{Group, Outcome, Results};
 use crate::settings::Settings;
 
 /// Which side of the number is right.
@@ -28,11 +28,18 @@ pub struct Target {
 
 impl Target {
     fn new(what: &str, bound: Bound, wanted: f64, unit: &'static str) -> Self {
-        Self { what: what.to_owned(), bound, wanted, unit, measured: Vec::new() }
+        Self {
+            what: what.to_owned(),
+            bound,
+            wanted,
+            unit,
+            measured: Vec::new(),
+        }
     }
 
     fn with(mut self, number: Option<f64>, at: &str) -> Self {
-        self.measured.extend(number.map(|number| (number, at.to_owned())));
+        self.measured
+            .extend(number.map(|number| (number, at.to_owned())));
         self
     }
 
@@ -73,10 +80,30 @@ fn times(results: &Results, settings: &Settings) -> Vec<Target> {
     let many: &[u32] = &[100_000, 1_000_000, 10_000_000];
     let every = settings.key_counts();
     let against_dashmap = [
-        ("`String` keys, 1 and 1 thousand, against governor over DashMap", Group::KeyedByString, few, 0.4),
-        ("`String` keys, 100 thousand and more, against governor over DashMap", Group::KeyedByString, many, 0.25),
-        ("`u64` keys, against governor keyed by `u64`", Group::KeyedByU64, every, 0.45),
-        ("`IpAddr` keys, against governor keyed by `IpAddr`", Group::KeyedByIpAddr, every, 0.45),
+        (
+            "`String` keys, 1 and 1 thousand, against governor over DashMap",
+            Group::KeyedByString,
+            few,
+            0.4,
+        ),
+        (
+            "`String` keys, 100 thousand and more, against governor over DashMap",
+            Group::KeyedByString,
+            many,
+            0.25,
+        ),
+        (
+            "`u64` keys, against governor keyed by `u64`",
+            Group::KeyedByU64,
+            every,
+            0.45,
+        ),
+        (
+            "`IpAddr` keys, against governor keyed by `IpAddr`",
+            Group::KeyedByIpAddr,
+            every,
+            0.45,
+        ),
     ];
     let mut targets = Vec::new();
     for (what, group, counts, wanted) in against_dashmap {
@@ -112,25 +139,51 @@ fn scaling(results: &Results) -> Vec<Target> {
         let (one, two) = (threads::lane(contender, 1), threads::lane(contender, 2));
         ratio(results, Group::Threads, case, &two, &one)
     };
-    let mut distinct = Target::new("two threads, distinct keys, against one", Bound::AtLeast, 1.6, "×");
+    let mut distinct = Target::new(
+        "two threads, distinct keys, against one",
+        Bound::AtLeast,
+        1.6,
+        "×",
+    );
     for keys in [1_000, 100_000] {
         for allowed in [true, false] {
             let case = threads::distinct(keys, allowed);
             distinct = distinct.with(speed_up(&case, name::OURS), &case);
         }
     }
-    let denials = Target::new("two threads, denials on one hot key, against one", Bound::AtLeast, 1.8, "×");
-    let denials = denials.with(speed_up(&threads::hot(false), name::OURS), &threads::hot(false));
-    let allowing = Target::new("two threads allowing on one hot key, against one", Bound::AtLeast, 1.0, "×");
-    let allowing = allowing.with(speed_up(&threads::hot(true), name::OURS), &threads::hot(true));
+    let denials = Target::new(
+        "two threads, denials on one hot key, against one",
+        Bound::AtLeast,
+        1.8,
+        "×",
+    );
+    let denials = denials.with(
+        speed_up(&threads::hot(false), name::OURS),
+        &threads::hot(false),
+    );
+    let allowing = Target::new(
+        "two threads allowing on one hot key, against one",
+        Bound::AtLeast,
+        1.0,
+        "×",
+    );
+    let allowing = allowing.with(
+        speed_up(&threads::hot(true), name::OURS),
+        &threads::hot(true),
+    );
     vec![distinct, denials, allowing]
 }
 
 fn memory_and_pauses(results: &Results, settings: &Settings) -> Vec<Target> {
     let resident = results.find(Group::Memory, RESIDENT, name::OURS);
     let keys = amount(settings.most_keys());
-    let memory = Target::new(&format!("bytes a key at {keys} keys"), Bound::AtMost, 32.0, " B")
-        .with(resident.map(|outcome| outcome.median()), "resident");
+    let memory = Target::new(
+        &format!("bytes a key at {keys} keys"),
+        Bound::AtMost,
+        32.0,
+        " B",
+    )
+    .with(resident.map(Outcome::median), "resident");
     let mut pause_target = Target::new("worst pause of any check", Bound::AtMost, 1_000.0, " µs");
     let mut above = Target::new(
         "worst pause above that of a loop that checks nothing (medians)",
@@ -141,7 +194,7 @@ fn memory_and_pauses(results: &Results, settings: &Settings) -> Vec<Target> {
     for case in [pauses::case(settings), GROWTH.to_owned()] {
         let worst = |contender| results.find(Group::Pauses, &pause(&case, WORST), contender);
         let ours = worst(name::OURS);
-        pause_target = pause_target.with(ours.map(|ours| ours.most()), &case);
+        pause_target = pause_target.with(ours.map(Outcome::most), &case);
         if let (Some(ours), Some(noise)) = (ours, worst(name::NOTHING)) {
             above = above.with(Some((ours.median() - noise.median()).max(0.0)), &case);
         }
@@ -151,10 +204,18 @@ fn memory_and_pauses(results: &Results, settings: &Settings) -> Vec<Target> {
 
 fn instructions(results: &Results) -> Vec<Target> {
     let of = |group, case: &str, contender: &str| {
-        results.find(group, case, contender).map(|outcome| outcome.median())
+        results.find(group, case, contender).map(Outcome::median)
     };
-    let keyed = Target::new("instructions of a keyed decision, `String` key", Bound::AtMost, 110.0, "")
-        .with(of(Group::Instructions, answer(true), name::OURS), answer(true));
+    let keyed = Target::new(
+        "instructions of a keyed decision, `String` key",
+        Bound::AtMost,
+        110.0,
+        "",
+    )
+    .with(
+        of(Group::Instructions, answer(true), name::OURS),
+        answer(true),
+    );
     let mut more = Vec::new();
     for (hand, what) in [
         (calls::BY_REGISTRY, "the registry's plain API by hand"),
@@ -181,7 +242,9 @@ fn instructions(results: &Results) -> Vec<Target> {
                 let annotated = of(group, case, calls::ANNOTATED);
                 let by_hand = of(group, case, hand);
                 let difference = annotated.zip(by_hand).map(|(a, b)| a - b);
-                target.measured.extend(difference.map(|number| (number, case.to_owned())));
+                target
+                    .measured
+                    .extend(difference.map(|number| (number, case.to_owned())));
             }
         }
         more.extend([extra, allocations]);

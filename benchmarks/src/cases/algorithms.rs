@@ -26,10 +26,17 @@ pub fn run(settings: &Settings, results: &mut Results) {
                 fill(&*racer, keys);
                 racer
             });
-            let lanes = Algorithm::ALL.iter().zip(&racers).map(|(algorithm, racer)| {
-                let round = Round { keys: &used, repeats, allowed };
-                Lane::new(algorithm.name(), move || nanos_each(&**racer, round))
-            });
+            let lanes = Algorithm::ALL
+                .iter()
+                .zip(&racers)
+                .map(|(algorithm, racer)| {
+                    let round = Round {
+                        keys: &used,
+                        repeats,
+                        allowed,
+                    };
+                    Lane::new(algorithm.name(), move || nanos_each(&**racer, round))
+                });
             results.race(settings, Group::Algorithms, &case, lanes.collect());
         }
     }

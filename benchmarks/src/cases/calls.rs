@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use ratelimit::{
-    Algorithm, Backend, Check, Error, ErrorKind, KeyBuf, Limit, Limits, MemoryBackend, Policy, Rate,
-    Registry, Rejection, ratelimit,
+    Algorithm, Backend, Check, Error, ErrorKind, KeyBuf, Limit, Limits, MemoryBackend, Policy,
+    Rate, Registry, Rejection, ratelimit,
 };
 
 use super::keyed::{answer, case};
@@ -44,7 +44,9 @@ fn by_backend(backend: &MemoryBackend, policy: &Policy, key: &str) -> Result<(),
     let encoded = KeyBuf::of(key);
     let check = Check::new(policy, policy.limits(), encoded.as_ref());
     let unanswered = || Error::new(ErrorKind::Unsupported, "the backend decides elsewhere");
-    let decision = backend.decide_now(&check).unwrap_or_else(|| Err(unanswered()));
+    let decision = backend
+        .decide_now(&check)
+        .unwrap_or_else(|| Err(unanswered()));
     match decision {
         Ok(decision) if decision.is_allowed() => {
             black_box(key);
@@ -60,7 +62,9 @@ fn registry() -> &'static (Registry, Arc<MemoryBackend>) {
     static REGISTRY: OnceLock<(Registry, Arc<MemoryBackend>)> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let backend = Arc::new(MemoryBackend::new());
-        let installed = Registry::builder().backend("memory", Arc::clone(&backend)).install();
+        let installed = Registry::builder()
+            .backend("memory", Arc::clone(&backend))
+            .install();
         (installed.expect("the registry has no faults"), backend)
     })
 }
@@ -68,7 +72,9 @@ fn registry() -> &'static (Registry, Arc<MemoryBackend>) {
 /// A policy that says what the attribute says, under a name of its own.
 fn policy(name: &'static str, quota: Quota) -> Policy {
     let rate = Rate::new(1, quota.one_per()).expect("the rate is within bounds");
-    let limit = Limit::new(rate).with_burst(quota.burst()).expect("the burst is within bounds");
+    let limit = Limit::new(rate)
+        .with_burst(quota.burst())
+        .expect("the burst is within bounds");
     Policy::new(name, Algorithm::TokenBucket, rate).with_limits(Limits::new(limit))
 }
 
@@ -77,7 +83,11 @@ struct Annotated(fn(&str) -> Result<(), Rejection>);
 impl Contender<String> for Annotated {
     fn new(quota: Quota, _: usize) -> Self {
         registry();
-        Self(if quota.allows() { annotated_allow } else { annotated_deny })
+        Self(if quota.allows() {
+            annotated_allow
+        } else {
+            annotated_deny
+        })
     }
 
     #[inline]
@@ -90,7 +100,11 @@ struct ByRegistry(&'static Registry, Policy);
 
 impl Contender<String> for ByRegistry {
     fn new(quota: Quota, _: usize) -> Self {
-        let name = if quota.allows() { "registry, allow" } else { "registry, deny" };
+        let name = if quota.allows() {
+            "registry, allow"
+        } else {
+            "registry, deny"
+        };
         Self(&registry().0, policy(name, quota))
     }
 
@@ -104,7 +118,11 @@ struct ByBackend(&'static MemoryBackend, Policy);
 
 impl Contender<String> for ByBackend {
     fn new(quota: Quota, _: usize) -> Self {
-        let name = if quota.allows() { "backend, allow" } else { "backend, deny" };
+        let name = if quota.allows() {
+            "backend, allow"
+        } else {
+            "backend, deny"
+        };
         Self(&registry().1, policy(name, quota))
     }
 
@@ -128,7 +146,11 @@ const KEYS: u32 = 1_000;
 pub fn run(settings: &Settings, results: &mut Results) {
     for allowed in [true, false] {
         // The keys stay in the registry, so that each case has used them before.
-        let quota = if allowed { Quota::AllowFew } else { Quota::Deny };
+        let quota = if allowed {
+            Quota::AllowFew
+        } else {
+            Quota::Deny
+        };
         let case = case(KEYS, Spread::Uniform, allowed);
         let times = settings.wants(Group::Calls, &case);
         let allocations = settings.wants(Group::Allocations, answer(allowed));
@@ -146,17 +168,25 @@ pub fn run(settings: &Settings, results: &mut Results) {
             .collect();
         let (length, repeats) = settings.decisions(KEYS);
         let keys: Vec<String> = sequence(Spread::Uniform, KEYS, length);
-        let round = Round { keys: &keys, repeats, allowed };
+        let round = Round {
+            keys: &keys,
+            repeats,
+            allowed,
+        };
         if times {
-            let lanes = entries.iter().zip(&racers).map(|(entry, racer)| {
-                Lane::new(entry.name, move || nanos_each(&**racer, round))
-            });
+            let lanes = entries
+                .iter()
+                .zip(&racers)
+                .map(|(entry, racer)| Lane::new(entry.name, move || nanos_each(&**racer, round)));
             results.race(settings, Group::Calls, &case, lanes.collect());
         }
         if allocations {
             for (entry, racer) in entries.iter().zip(&racers) {
                 let counted = allocator::counted(|| {
-                    racer.time(Round { repeats: 1, ..round });
+                    racer.time(Round {
+                        repeats: 1,
+                        ..round
+                    });
                 });
                 let each = counted.calls as f64 / keys.len() as f64;
                 results.note(Group::Allocations, answer(allowed), entry.name, vec![each]);

@@ -79,7 +79,12 @@ pub fn run(settings: &Settings, results: &mut Results) {
         pauses(ALMOST_ALL, each(|found| found.almost_all, 1e3));
         if entry.name != name::NOTHING {
             let keys = f64::from(keys);
-            results.note(Group::Memory, RESIDENT, &name, each(|found| found.resident, keys));
+            results.note(
+                Group::Memory,
+                RESIDENT,
+                &name,
+                each(|found| found.resident, keys),
+            );
             results.note(Group::Memory, ASKED, &name, each(|found| found.asked, keys));
         }
     }
@@ -96,12 +101,20 @@ fn in_a_process(entry: &Entry<String>, keys: u32) -> Found {
         .output()
         .expect("the program can be started again");
     let text = String::from_utf8_lossy(&output.stdout);
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<f64> = text
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     let [worst, almost_all, resident, asked] = numbers[..] else {
         let error = String::from_utf8_lossy(&output.stderr);
         panic!("growing {} failed: {error}", entry.name);
     };
-    Found { worst, almost_all, resident, asked }
+    Found {
+        worst,
+        almost_all,
+        resident,
+        asked,
+    }
 }
 
 /// What that process does.

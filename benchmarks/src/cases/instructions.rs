@@ -4,13 +4,13 @@
 use std::process::Command;
 
 use super::{calls, fill};
+use crate::cases::keyed::answer;
 use crate::contenders::{Entry, GovernorKeyed, Nothing, Ours, name};
 use crate::keys::{Spread, sequence};
 use crate::quota::Quota;
 use crate::racer::{Racer, Round};
 use crate::results::{Group, Results};
 use crate::settings::Settings;
-use crate::cases::keyed::answer;
 
 const KEYS: u32 = 1_000;
 const DECISIONS: usize = 20_000;
@@ -52,21 +52,30 @@ fn under_callgrind(contender: &str, answer: &str) -> Option<f64> {
     let program = std::env::current_exe().expect("a program knows where it is");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg("--toggle-collect=ratelimit_benchmarks_counted")
+        .arg("--toggle-collect=*loop_that_is_counted*")
         .arg(program)
         .args(["count", contender, answer])
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "counting {contender} failed: {text}");
+    assert!(
+        output.status.success(),
+        "counting {contender} failed: {text}"
+    );
     let line = text.lines().find(|line| line.contains("Collected :"))?;
-    line.rsplit(' ').next()?.parse().ok()
+    let instructions: f64 = line.rsplit(' ').next()?.parse().ok()?;
+    assert!(instructions > 0.0, "callgrind has not seen the loop");
+    Some(instructions)
 }
 
 /// What that process does.
 pub fn child(contender: &str, asked: &str) {
     let allowed = asked == answer(true);
-    let quota = if allowed { Quota::AllowFew } else { Quota::Deny };
+    let quota = if allowed {
+        Quota::AllowFew
+    } else {
+        Quota::Deny
+    };
     let entries = entries();
     let entry = entries
         .iter()
@@ -77,15 +86,17 @@ pub fn child(contender: &str, asked: &str) {
         fill(&*racer, KEYS);
     }
     let keys: Vec<String> = sequence(Spread::Uniform, KEYS, DECISIONS);
-    let round = Round { keys: &keys, repeats: 1, allowed };
+    let round = Round {
+        keys: &keys,
+        repeats: 1,
+        allowed,
+    };
     racer.time(round);
-    ratelimit_benchmarks_counted(&*racer, round);
+    loop_that_is_counted(&*racer, round);
 }
 
-/// The name that callgrind knows: it counts from the entry of this function to its end.
-#[allow(unsafe_code)] // a name that is not mangled is unique by its length
-#[unsafe(no_mangle)]
+/// Callgrind counts from the entry of the function of this name to its end.
 #[inline(never)]
-fn ratelimit_benchmarks_counted(racer: &dyn Racer<String>, round: Round<'_, String>) {
+fn loop_that_is_counted(racer: &dyn Racer<String>, round: Round<'_, String>) {
     racer.time(round);
 }

@@ -22,12 +22,25 @@ pub fn direct(settings: &Settings, results: &mut Results) {
             .iter()
             .map(|entry| {
                 let racer = (entry.make)(quota(1, allowed), 1);
-                let once = Round { keys: &[()], repeats: 1, allowed: true };
+                let once = Round {
+                    keys: &[()],
+                    repeats: 1,
+                    allowed: true,
+                };
                 racer.time(once);
                 (entry, racer)
             })
             .collect();
-        race(settings, results, Group::Direct, case, &racers, &units, repeats, allowed);
+        race(
+            settings,
+            results,
+            Group::Direct,
+            case,
+            &racers,
+            &units,
+            repeats,
+            allowed,
+        );
     }
 }
 
@@ -42,7 +55,11 @@ pub fn case(keys: u32, spread: Spread, allowed: bool) -> String {
 
 /// The ways to use so many keys.
 pub fn spreads(keys: u32) -> &'static [Spread] {
-    if keys == 1 { &Spread::ALL[..1] } else { &Spread::ALL }
+    if keys == 1 {
+        &Spread::ALL[..1]
+    } else {
+        &Spread::ALL
+    }
 }
 
 /// Contenders with keys of one type. A table is made once for each number of keys and answer.
@@ -74,7 +91,9 @@ pub fn keyed<K: BenchKey>(
                 let (length, repeats) = settings.decisions(keys);
                 let used = sequence(*spread, keys, length);
                 let case = case(keys, *spread, allowed);
-                race(settings, results, group, &case, &racers, &used, repeats, allowed);
+                race(
+                    settings, results, group, &case, &racers, &used, repeats, allowed,
+                );
             }
         }
     }
@@ -85,8 +104,15 @@ pub fn answer(allowed: bool) -> &'static str {
 }
 
 pub fn quota(keys: u32, allowed: bool) -> Quota {
-    if allowed { Quota::allow(keys) } else { Quota::Deny }
+    if allowed {
+        Quota::allow(keys)
+    } else {
+        Quota::Deny
+    }
 }
+
+/// A contender whose keys were used before.
+type Started<'a, K> = (&'a Entry<K>, Box<dyn Racer<K>>);
 
 #[allow(clippy::too_many_arguments)] // all of them are what makes a case
 fn race<K: Send + Sync>(
@@ -94,14 +120,18 @@ fn race<K: Send + Sync>(
     results: &mut Results,
     group: Group,
     case: &str,
-    racers: &[(&Entry<K>, Box<dyn Racer<K>>)],
+    racers: &[Started<'_, K>],
     keys: &[K],
     repeats: usize,
     allowed: bool,
 ) {
     let lanes = racers.iter().map(|(entry, racer)| {
         let keys = &keys[..keys.len() / entry.share];
-        let round = Round { keys, repeats, allowed };
+        let round = Round {
+            keys,
+            repeats,
+            allowed,
+        };
         Lane::new(entry.name, move || nanos_each(&**racer, round))
     });
     results.race(settings, group, case, lanes.collect());

@@ -2,7 +2,10 @@
 
 use super::fill;
 use super::keyed::{answer, quota};
-use crate::contenders::{Entry, GovernorDirect, GovernorKeyed, KeyedHashMap, Ours, OursDirect, name};
+use crate::contenders::{
+    Entry, GovernorDirect, GovernorKeyed, KeyedHashMap, LeakyBucket, Ours, OursDirect, Published,
+    Trypema, name,
+};
 use crate::keys::{BenchKey, Numbers, amount};
 use crate::racer::{Racer, Round};
 use crate::results::{Group, Lane, Results};
@@ -53,36 +56,75 @@ pub fn run(settings: &Settings, results: &mut Results) {
                 repeats,
                 allowed,
             });
-            race(settings, results, &case, &keyed(), 2 * keys, rounds, &|racer| fill(racer, 2 * keys));
+            race(
+                settings,
+                results,
+                &case,
+                &keyed(),
+                2 * keys,
+                rounds,
+                &|racer| fill(racer, 2 * keys),
+            );
         }
         let (length, repeats) = settings.decisions(1);
         let case = hot(allowed);
         if settings.wants(Group::Threads, &case) {
             let keys = vec![String::number(0); length];
-            let round = Round { keys: &keys, repeats, allowed };
-            race(settings, results, &case, &keyed(), 1, [round; 2], &|racer| fill(racer, 1));
+            let round = Round {
+                keys: &keys,
+                repeats,
+                allowed,
+            };
+            race(
+                settings,
+                results,
+                &case,
+                &keyed(),
+                1,
+                [round; 2],
+                &|racer| fill(racer, 1),
+            );
         }
         let case = direct(allowed);
         if settings.wants(Group::Threads, &case) {
             let entries = [
                 Entry::of::<OursDirect>(name::OURS),
                 Entry::of::<GovernorDirect>(name::GOVERNOR),
+                Entry::of::<Published>(name::PUBLISHED),
+                Entry::of::<LeakyBucket>(name::LEAKY_BUCKET),
             ];
             let keys = vec![(); length];
-            let round = Round { keys: &keys, repeats, allowed };
-            let once = Round { keys: &[()], repeats: 1, allowed: true };
-            race(settings, results, &case, &entries, 1, [round; 2], &|racer| {
-                racer.time(once);
-            });
+            let round = Round {
+                keys: &keys,
+                repeats,
+                allowed,
+            };
+            let once = Round {
+                keys: &[()],
+                repeats: 1,
+                allowed: true,
+            };
+            race(
+                settings,
+                results,
+                &case,
+                &entries,
+                1,
+                [round; 2],
+                &|racer| {
+                    racer.time(once);
+                },
+            );
         }
     }
 }
 
-fn keyed() -> [Entry<String>; 3] {
+fn keyed() -> [Entry<String>; 4] {
     [
         Entry::of::<Ours>(name::OURS),
         Entry::of::<GovernorKeyed<String>>(name::GOVERNOR_DASHMAP),
         Entry::of::<KeyedHashMap<String>>(name::GOVERNOR_HASHMAP),
+        Entry::of::<Trypema>(name::TRYPEMA),
     ]
 }
 

@@ -58,7 +58,11 @@ fn policy(algorithm: Algorithm, quota: Quota) -> Policy {
     } else {
         Rate::new(4_000_000_000, Duration::from_hours(366 * 24))
     };
-    Policy::new("benchmark", algorithm, rate.expect("the rate is within bounds"))
+    Policy::new(
+        "benchmark",
+        algorithm,
+        rate.expect("the rate is within bounds"),
+    )
 }
 
 fn allowed(backend: &MemoryBackend, policy: &Policy, key: &KeyBuf) -> bool {
