@@ -50,7 +50,7 @@ impl Settings {
         let (length, repeats) = match keys {
             0..=1_000 => (1 << 14, 64),
             1_001..=100_000 => (1 << 18, 4),
-            _ => (1 << 20, 1),
+            _ => (1 << 19, 1),
         };
         if self.quick {
             (length / 8, (repeats / 4).max(1))
