@@ -1,0 +1,4 @@
+//! x
+
+/// x
+pub fn check(_input: &[u8]) {}
