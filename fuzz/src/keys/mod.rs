@@ -37,8 +37,16 @@ fn of_values(input: &mut Unstructured<'_>) -> Result<()> {
         let spelled = value::spelled(key, input)?;
         let again = value::spelled(key, input)?;
         let encoded = KeyBuf::of(&*spelled);
-        assert_eq!(bytes(&encoded), bytes(&KeyBuf::of(&*again)), "{key:?} in two types");
-        assert_eq!(bytes(&encoded), bytes(&KeyBuf::of(key)), "{key:?} in its plainest type");
+        assert_eq!(
+            bytes(&encoded),
+            bytes(&KeyBuf::of(&*again)),
+            "{key:?} in two types"
+        );
+        assert_eq!(
+            bytes(&encoded),
+            bytes(&KeyBuf::of(key)),
+            "{key:?} in its plainest type"
+        );
         Ok(encoded)
     };
     let (first, second) = (encoded(&one)?, encoded(&other)?);
@@ -56,7 +64,10 @@ fn of_values(input: &mut Unstructured<'_>) -> Result<()> {
         let part = &bytes(&first)[..length];
         assert_eq!(Reader::new(part).key(), None, "{length} bytes of {one:?}");
     }
-    assert_eq!(format!("{first:?}"), format!("Key({} bytes)", bytes(&first).len()));
+    assert_eq!(
+        format!("{first:?}"),
+        format!("Key({} bytes)", bytes(&first).len())
+    );
     assert_eq!(KeyBuf::from(KeyRef::from_bytes(bytes(&first))), first);
     Ok(())
 }

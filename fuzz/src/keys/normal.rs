@@ -8,7 +8,10 @@ use ratelimit::{Key, KeyBuf, KeyRef};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Normal {
     /// Of whatever integer type; zero is not negative.
-    Integer { negative: bool, magnitude: u128 },
+    Integer {
+        negative: bool,
+        magnitude: u128,
+    },
     Text(String),
     Bytes(Vec<u8>),
     Bool(bool),
@@ -27,8 +30,14 @@ pub(super) enum Normal {
 impl Key for Normal {
     fn encode(&self, out: &mut KeyBuf) {
         match self {
-            Self::Integer { negative: false, magnitude } => magnitude.encode(out),
-            Self::Integer { negative: true, magnitude } => {
+            Self::Integer {
+                negative: false,
+                magnitude,
+            } => magnitude.encode(out),
+            Self::Integer {
+                negative: true,
+                magnitude,
+            } => {
                 0_i128.wrapping_sub_unsigned(*magnitude).encode(out);
             }
             Self::Text(text) => text.encode(out),
@@ -64,7 +73,10 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, depth: 0 }
+        Self {
+            rest: bytes,
+            depth: 0,
+        }
     }
 
     /// How many bytes are left.
@@ -111,9 +123,14 @@ impl<'a> Reader<'a> {
         if bytes.first() == Some(&0) || bytes.len() > 16 {
             return None;
         }
-        let magnitude = bytes.iter().fold(0, |value, byte| value << 8 | u128::from(*byte));
+        let magnitude = bytes
+            .iter()
+            .fold(0, |value, byte| value << 8 | u128::from(*byte));
         let fits = !negative || (1..=i128::MIN.unsigned_abs()).contains(&magnitude);
-        fits.then_some(Normal::Integer { negative, magnitude })
+        fits.then_some(Normal::Integer {
+            negative,
+            magnitude,
+        })
     }
 
     fn keys(&mut self) -> Option<Vec<Normal>> {

@@ -69,7 +69,10 @@ type Dynamic = Box<dyn Key>;
 enum Caller {
     Nobody,
     User(Dynamic),
-    Machine { rack: Dynamic, slot: Dynamic },
+    Machine {
+        rack: Dynamic,
+        slot: Dynamic,
+    },
     #[allow(non_camel_case_types)] // a keyword, whose name is without the `r#`
     r#match(Dynamic, Dynamic, Dynamic),
 }
@@ -107,7 +110,10 @@ impl Key for Written {
 pub(super) fn spelled(key: &Normal, input: &mut Unstructured<'_>) -> Result<Dynamic> {
     let spelling: u8 = input.arbitrary()?;
     let plain: Dynamic = match key {
-        Normal::Integer { negative, magnitude } => spelled_integer(*negative, *magnitude, spelling),
+        Normal::Integer {
+            negative,
+            magnitude,
+        } => spelled_integer(*negative, *magnitude, spelling),
         Normal::Text(text) => spelled_text(text.clone(), spelling),
         Normal::Bytes(bytes) => match spelling % 3 {
             0 => Box::new(KeyBuf::from(KeyRef::from_bytes(bytes))),
@@ -225,7 +231,14 @@ impl Key for Borrowed {
 
 /// The address and port that these fields are, where they are.
 fn address(fields: &[Normal]) -> Option<SocketAddr> {
-    let [address, Normal::Integer { negative: false, magnitude }] = fields else {
+    let [
+        address,
+        Normal::Integer {
+            negative: false,
+            magnitude,
+        },
+    ] = fields
+    else {
         return None;
     };
     let address = match address {
@@ -257,8 +270,25 @@ fn spelled_fields(fields: Vec<Dynamic>, spelling: u8) -> Result<Dynamic> {
         4 => Box::new((next()?, next()?, next()?, next()?)),
         5 => Box::new((next()?, next()?, next()?, next()?, next()?)),
         6 => Box::new((next()?, next()?, next()?, next()?, next()?, next()?)),
-        7 => Box::new((next()?, next()?, next()?, next()?, next()?, next()?, next()?)),
-        8 => Box::new((next()?, next()?, next()?, next()?, next()?, next()?, next()?, next()?)),
+        7 => Box::new((
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+        )),
+        8 => Box::new((
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+        )),
         _ => return Err(Error::IncorrectFormat),
     })
 }

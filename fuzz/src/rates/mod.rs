@@ -16,7 +16,7 @@ mod recognizer;
 
 use core::time::Duration;
 
-use ratelimit::core::rate::{MAX_PERIOD, MAX_PER_SECOND, MIN_PERIOD};
+use ratelimit::core::rate::{MAX_PER_SECOND, MAX_PERIOD, MIN_PERIOD};
 use ratelimit::core::{MAX_FILL, MAX_LIMITS, RateFault, RateFaultKind};
 use ratelimit::{Algorithm, BurstFault, Limit, Limits, Rate, RateError};
 
@@ -27,7 +27,10 @@ pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == 0xff);
     let text = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let (bursts, _) = parts.next().unwrap_or_default().as_chunks::<4>();
-    let bursts: Vec<_> = bursts.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    let bursts: Vec<_> = bursts
+        .iter()
+        .map(|bytes| u32::from_le_bytes(*bytes))
+        .collect();
 
     one_rate(&text);
     if let Some(rates) = several_rates(&text) {
@@ -98,12 +101,16 @@ fn read(rate: Rate) -> Read {
 }
 
 fn rate_of(read: Read) -> Rate {
-    Rate::new(read.limit, Duration::from_millis(read.millis)).expect("the recognizer knows the bounds")
+    Rate::new(read.limit, Duration::from_millis(read.millis))
+        .expect("the recognizer knows the bounds")
 }
 
 fn keeps_bounds(rate: Rate) {
     let (limit, period) = (u128::from(rate.limit()), rate.period());
-    assert!(limit >= 1 && period >= MIN_PERIOD && period <= MAX_PERIOD, "{rate}");
+    assert!(
+        limit >= 1 && period >= MIN_PERIOD && period <= MAX_PERIOD,
+        "{rate}"
+    );
     assert_eq!(period.as_nanos() % 1_000_000, 0, "{rate}");
     let most = u128::from(MAX_PER_SECOND) * period.as_nanos();
     assert!(limit * 1_000_000_000 <= most, "{rate}");
@@ -116,11 +123,17 @@ fn is_told(text: &str, fault: RateFault, error: &RateError) {
     let found = text
         .get(start..end)
         .unwrap_or_else(|| panic!("{start}..{end} cuts {text:?}"));
-    assert!(!found.is_empty() || start == text.len(), "{start} is not the end of {text:?}");
+    assert!(
+        !found.is_empty() || start == text.len(),
+        "{start} is not the end of {text:?}"
+    );
 
     let message = error.to_string();
     assert!(!message.contains(char::is_control), "{message:?}");
-    assert!(message.contains(&format!("{text:?}")), "{message:?} does not have the text {text:?}");
+    assert!(
+        message.contains(&format!("{text:?}")),
+        "{message:?} does not have the text {text:?}"
+    );
     assert!(message.contains(fault.kind().expected()), "{message:?}");
     let place = if !found.is_empty() {
         format!("at `{}`", found.escape_debug())
@@ -129,7 +142,10 @@ fn is_told(text: &str, fault: RateFault, error: &RateError) {
     } else {
         "at the end".to_owned()
     };
-    assert!(message.contains(&place), "{message:?} does not name {place}");
+    assert!(
+        message.contains(&place),
+        "{message:?} does not name {place}"
+    );
 }
 
 /// The bursts, given in the order in which the rates are written, and to rates that are sorted.
@@ -148,18 +164,40 @@ fn bursts_of(rates: &[Rate], bursts: &[u32]) {
         assert_eq!(from_rates, Err(count));
         return;
     }
-    let burst_of = |index: usize| if bursts.len() == 1 { bursts[0] } else { bursts[index] };
-    let pairs = || rates.iter().enumerate().map(|(index, rate)| (*rate, burst_of(index)));
-    assert_eq!(from_rates.err(), first_fault(pairs()), "{rates:?} with {bursts:?}");
+    let burst_of = |index: usize| {
+        if bursts.len() == 1 {
+            bursts[0]
+        } else {
+            bursts[index]
+        }
+    };
+    let pairs = || {
+        rates
+            .iter()
+            .enumerate()
+            .map(|(index, rate)| (*rate, burst_of(index)))
+    };
+    assert_eq!(
+        from_rates.err(),
+        first_fault(pairs()),
+        "{rates:?} with {bursts:?}"
+    );
     if let Ok(limits) = from_rates {
         are_kept(limits, pairs().collect());
     }
 
     let sorted = Limits::from_rates(rates, &[]).expect("the rates are some");
     let sorted_rates = sorted.as_slice().iter().map(Limit::rate);
-    let pairs: Vec<_> = sorted_rates.enumerate().map(|(index, rate)| (rate, burst_of(index))).collect();
+    let pairs: Vec<_> = sorted_rates
+        .enumerate()
+        .map(|(index, rate)| (rate, burst_of(index)))
+        .collect();
     let with_bursts = sorted.with_bursts(bursts);
-    assert_eq!(with_bursts.err(), first_fault(pairs.iter().copied()), "{sorted} with {bursts:?}");
+    assert_eq!(
+        with_bursts.err(),
+        first_fault(pairs.iter().copied()),
+        "{sorted} with {bursts:?}"
+    );
     if let Ok(limits) = with_bursts {
         are_kept(limits, pairs);
     }
@@ -171,7 +209,9 @@ fn first_fault(mut pairs: impl Iterator<Item = (Rate, u32)>) -> Option<BurstFaul
         let fill = u128::from(burst) * rate.period().as_nanos();
         match burst {
             0 => Some(BurstFault::Zero),
-            _ if fill > MAX_FILL.as_nanos() * u128::from(rate.limit()) => Some(BurstFault::TooLarge),
+            _ if fill > MAX_FILL.as_nanos() * u128::from(rate.limit()) => {
+                Some(BurstFault::TooLarge)
+            }
             _ => None,
         }
     })
@@ -193,7 +233,11 @@ fn are_kept(limits: Limits, mut pairs: Vec<(Rate, u32)>) {
     let limit = pairs.iter().map(|(rate, _)| rate.limit()).min();
     for algorithm in Algorithm::ALL {
         let capacity = if algorithm.is_bucket() { burst } else { limit };
-        assert_eq!(Some(limits.capacity(algorithm)), capacity, "{limits} as {algorithm}");
+        assert_eq!(
+            Some(limits.capacity(algorithm)),
+            capacity,
+            "{limits} as {algorithm}"
+        );
     }
     for limit in limits.as_slice() {
         let fill = Duration::from_nanos(limit.terms().fill.ceil());

@@ -49,7 +49,8 @@ fn is_of_number(character: char) -> bool {
 /// A number: groups of digits with one `_` between them. Nothing where it is far above every bound.
 fn number(text: &str) -> Option<u128> {
     let groups: Vec<_> = text.split('_').collect();
-    let digits = |group: &&str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
+    let digits =
+        |group: &&str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
     if !groups.iter().all(digits) {
         return None;
     }

@@ -93,7 +93,9 @@ fn method(input: &mut Unstructured<'_>) -> Result<Method> {
 fn uri(input: &mut Unstructured<'_>) -> Result<Uri> {
     Ok(match input.int_in_range(0..=URIS.len() + 1)? {
         index if index < URIS.len() => Uri::from_static(URIS[index]),
-        index if index == URIS.len() => Uri::try_from([b"/", &*long_bytes(input, 20)?].concat()).unwrap_or_default(),
+        index if index == URIS.len() => {
+            Uri::try_from([b"/", &*long_bytes(input, 20)?].concat()).unwrap_or_default()
+        }
         _ => Uri::try_from(bytes(input, 60)?).unwrap_or_default(),
     })
 }
@@ -120,7 +122,9 @@ fn peer(input: &mut Unstructured<'_>) -> Result<Option<SocketAddr>> {
     let address: IpAddr = match input.int_in_range(0..=3)? {
         0 => return Ok(None),
         1 => input.arbitrary::<[u8; 4]>()?.into(),
-        2 => core::net::Ipv4Addr::from(input.arbitrary::<[u8; 4]>()?).to_ipv6_mapped().into(),
+        2 => core::net::Ipv4Addr::from(input.arbitrary::<[u8; 4]>()?)
+            .to_ipv6_mapped()
+            .into(),
         _ => input.arbitrary::<[u8; 16]>()?.into(),
     };
     Ok(Some(SocketAddr::new(address, port)))

@@ -1,4 +1,0 @@
-//! x
-
-/// x
-pub fn check(_input: &[u8]) {}
