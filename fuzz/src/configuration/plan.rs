@@ -62,19 +62,31 @@ const NUMBERS: [u32; 9] = [0, 1, 2, 3, 10_000, 10_001, 1 << 31, u32::MAX - 1, u3
 
 impl Plan {
     pub(super) fn new(input: &mut Unstructured<'_>) -> Result<Self> {
+        let backends = several(input, 3, |input, index| {
+            let usual = ["memory", "redis", "other"][index];
+            Ok((name(input, &[usual], &BACKENDS)?, store(input)?))
+        })?;
+        let policies = several(input, 3, |input, index| {
+            let usual = ["login", "export", "other"][index];
+            policy(input, usual)
+        })?;
+        let of_backends: Vec<_> = backends.iter().map(|(name, _)| &**name).collect();
+        let of_policies: Vec<_> = policies.iter().map(Policy::name).collect();
+        let default_backend = maybe(input, |input| name(input, &of_backends, &BACKENDS))?;
+        let overrides = several(input, 3, |input, index| {
+            let usual = of_policies.get(index..=index).unwrap_or(&POLICIES);
+            let name = name(input, usual, &POLICIES)?;
+            Ok((name, change(input, &of_backends)?))
+        })?;
+        let timeout =
+            |input: &mut Unstructured<'_>| Ok(Duration::from_millis(input.int_in_range(0..=7)?));
         Ok(Self {
-            backends: several(input, 3, |input| {
-                Ok((name(input, &BACKENDS)?, store(input)?))
-            })?,
-            default_backend: maybe(input, |input| name(input, &BACKENDS))?,
-            overrides: several(input, 3, |input| {
-                Ok((name(input, &POLICIES)?, change(input)?))
-            })?,
-            policies: several(input, 3, policy)?,
+            default_backend,
+            overrides,
             on_error: *input.choose(&OnError::ALL)?,
-            blocking_timeout: maybe(input, |input| {
-                Ok(Duration::from_millis(input.int_in_range(0..=3)?))
-            })?,
+            blocking_timeout: maybe(input, timeout)?,
+            backends,
+            policies,
         })
     }
 
@@ -140,17 +152,20 @@ fn maybe<T>(
 fn several<T>(
     input: &mut Unstructured<'_>,
     most: usize,
-    make: impl Fn(&mut Unstructured<'_>) -> Result<T>,
+    make: impl Fn(&mut Unstructured<'_>, usize) -> Result<T>,
 ) -> Result<Vec<T>> {
     let count = input.int_in_range(0..=most)?;
-    (0..count).map(|_| make(input)).collect()
+    (0..count).map(|index| make(input, index)).collect()
 }
 
-/// A known name, or any.
-fn name(input: &mut Unstructured<'_>, known: &[&str]) -> Result<String> {
-    match input.int_in_range(0..=known.len())? {
-        index if index < known.len() => Ok(known[index].to_owned()),
-        _ => text(input, 8),
+/// Mostly one of the usual names, so that plans without a fault are not rare; else a known one, or
+/// any.
+fn name(input: &mut Unstructured<'_>, usual: &[&str], known: &[&str]) -> Result<String> {
+    match input.int_in_range(0..=15)? {
+        14 => Ok((*input.choose(known)?).to_owned()),
+        15 => text(input, 8),
+        _ if usual.is_empty() => Ok(known[0].to_owned()),
+        _ => Ok((*input.choose(usual)?).to_owned()),
     }
 }
 
@@ -191,12 +206,13 @@ fn limits(input: &mut Unstructured<'_>) -> Result<Limits> {
         .parse()
         .or_else(|_| RATES[0].parse())
         .expect("it is a rate");
-    let bursts = several(input, 2, number)?;
+    let bursts = several(input, 2, |input, _| number(input))?;
     Ok(limits.with_bursts(&bursts).unwrap_or(limits))
 }
 
-fn policy(input: &mut Unstructured<'_>) -> Result<Policy> {
-    let (name, algorithm) = (name(input, &POLICIES)?, *input.choose(&Algorithm::ALL)?);
+fn policy(input: &mut Unstructured<'_>, usual: &str) -> Result<Policy> {
+    let name = name(input, &[usual], &POLICIES)?;
+    let algorithm = *input.choose(&Algorithm::ALL)?;
     let policy = Policy::named(name.into(), algorithm, limits(input)?);
     let policy = policy.with_mode(mode(input)?);
     Ok(
@@ -216,12 +232,12 @@ fn mode(input: &mut Unstructured<'_>) -> Result<Mode> {
     })
 }
 
-fn change(input: &mut Unstructured<'_>) -> Result<Change> {
+fn change(input: &mut Unstructured<'_>, backends: &[&str]) -> Result<Change> {
     Ok(Change {
         limits: maybe(input, limits)?,
         burst: maybe(input, number)?,
         mode: maybe(input, mode)?,
         on_error: maybe(input, |input| Ok(*input.choose(&OnError::ALL)?))?,
-        backend: maybe(input, |input| name(input, &BACKENDS))?,
+        backend: maybe(input, |input| name(input, backends, &BACKENDS))?,
     })
 }
