@@ -1,7 +1,8 @@
 //! The rate grammar, over every text; and the bursts of what it reads.
 //!
 //! The input is a text. A byte 0xFF, which is in no UTF-8, ends it, and what follows are bursts, four
-//! bytes each.
+//! bytes each. Where the text starts with 0xFE, which is in no UTF-8 either, its other bytes stand for
+//! the parts of rates, so that much of what the fuzzer makes is one or almost one.
 //!
 //! - Nothing panics, and `parse` and `FromStr` say the same.
 //! - What is a rate, and which, agrees with a recognizer that was written apart (`recognizer`).
@@ -22,10 +23,84 @@ use ratelimit::{Algorithm, BurstFault, Limit, Limits, Rate, RateError};
 
 use recognizer::Read;
 
+/// The parts of rates, and some that are almost right; a power of two of them.
+const PARTS: [&str; 64] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "8",
+    "9",
+    "/",
+    "/",
+    "/",
+    "/",
+    ",",
+    ", ",
+    " ",
+    "\t",
+    "_",
+    "_",
+    "ms",
+    "s",
+    "sec",
+    "second",
+    "seconds",
+    "m",
+    "min",
+    "minute",
+    "minutes",
+    "h",
+    "hr",
+    "hour",
+    "hours",
+    "d",
+    "day",
+    "days",
+    "w",
+    "week",
+    "weeks",
+    "10/m",
+    "100",
+    "1_000",
+    "4294967295",
+    "4_294_967_296",
+    "1000000",
+    "366d",
+    "367d",
+    "31622400000ms",
+    "52w",
+    "53w",
+    "-",
+    "+",
+    ".",
+    "1.5",
+    "e",
+    "M",
+    "mins",
+    "fortnight",
+    "\u{e9}",
+    "\u{2003}",
+    "\n",
+    "\u{661}",
+    "18446744073709551616",
+    "per",
+];
+
 /// Checks all of it for one input.
 pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == 0xff);
-    let text = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    let text = match parts.next().unwrap_or_default() {
+        [0xfe, parts @ ..] => parts
+            .iter()
+            .map(|part| PARTS[usize::from(*part) % PARTS.len()])
+            .collect(),
+        text => String::from_utf8_lossy(text),
+    };
     let (bursts, _) = parts.next().unwrap_or_default().as_chunks::<4>();
     let bursts: Vec<_> = bursts
         .iter()

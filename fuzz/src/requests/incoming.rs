@@ -1,6 +1,6 @@
 //! A request as it comes in, made of the fuzzer's input, and what it says by its own lines.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use arbitrary::{Result, Unstructured};
 use http::header::{HeaderName, HeaderValue};
@@ -39,20 +39,54 @@ const NAMES: [&str; 7] = [
 
 impl Incoming {
     pub(super) fn new(input: &mut Unstructured<'_>) -> Result<Self> {
+        let (method, uri) = (method(input)?, uri(input)?);
+        Ok(Self::of(method, uri, lines(input)?, peer(input)?))
+    }
+
+    /// A request that differs from another in some of its parts, the address in one bit at times.
+    pub(super) fn like(other: &Self, input: &mut Unstructured<'_>) -> Result<Self> {
+        let mut differs = || input.ratio(1, 2);
+        let [new_method, new_uri, new_lines] = [differs()?, differs()?, differs()?];
+        let method = if new_method {
+            method(input)?
+        } else {
+            other.parts.method.clone()
+        };
+        let uri = if new_uri {
+            uri(input)?
+        } else {
+            other.parts.uri.clone()
+        };
+        let lines = if new_lines {
+            lines(input)?
+        } else {
+            other.lines.clone()
+        };
+        let peer = match (other.peer, input.int_in_range(0..=3)?) {
+            (peer, 0) => peer,
+            (Some(peer), 1 | 2) => Some(near(peer, input)?),
+            _ => peer(input)?,
+        };
+        Ok(Self::of(method, uri, lines, peer))
+    }
+
+    fn of(
+        method: Method,
+        uri: Uri,
+        lines: Vec<(HeaderName, Vec<u8>)>,
+        peer: Option<SocketAddr>,
+    ) -> Self {
         let mut parts = Request::new(()).into_parts().0;
-        parts.method = method(input)?;
-        parts.uri = uri(input)?;
-        let lines = lines(input)?;
+        (parts.method, parts.uri) = (method, uri);
         for (name, value) in &lines {
             if let Ok(value) = HeaderValue::from_bytes(value) {
                 parts.headers.append(name, value);
             }
         }
-        let peer = peer(input)?;
         if let Some(peer) = peer {
             parts.extensions.insert(peer);
         }
-        Ok(Self { parts, lines, peer })
+        Self { parts, lines, peer }
     }
 
     /// The first line of a header.
@@ -122,10 +156,24 @@ fn peer(input: &mut Unstructured<'_>) -> Result<Option<SocketAddr>> {
     let address: IpAddr = match input.int_in_range(0..=3)? {
         0 => return Ok(None),
         1 => input.arbitrary::<[u8; 4]>()?.into(),
-        2 => core::net::Ipv4Addr::from(input.arbitrary::<[u8; 4]>()?)
+        2 => Ipv4Addr::from(input.arbitrary::<[u8; 4]>()?)
             .to_ipv6_mapped()
             .into(),
         _ => input.arbitrary::<[u8; 16]>()?.into(),
     };
     Ok(Some(SocketAddr::new(address, port)))
+}
+
+/// Another port, and an address of which at most one bit differs.
+fn near(peer: SocketAddr, input: &mut Unstructured<'_>) -> Result<SocketAddr> {
+    let bit = input.int_in_range(0..=128)?;
+    let address = match peer.ip() {
+        IpAddr::V4(address) => {
+            Ipv4Addr::from_bits(address.to_bits() ^ 1_u32.unbounded_shl(bit)).into()
+        }
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() ^ 1_u128.unbounded_shl(bit)).into()
+        }
+    };
+    Ok(SocketAddr::new(address, input.arbitrary()?))
 }

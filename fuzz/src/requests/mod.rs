@@ -1,8 +1,8 @@
 //! Keys that are made of requests, through guarded functions in a test scope.
 //!
 //! The input makes two requests (`incoming`): methods, targets, header lines in any bytes that the
-//! `http` crate takes, repeated and huge ones among them, and the peer's address. Every function of
-//! `guarded` is called with both; each allows one call an hour for a key.
+//! `http` crate takes, repeated and huge ones among them, and the peer's address. The second is like the
+//! first in some of its parts. Every function of `guarded` is called with both; each allows one call an hour for a key.
 //!
 //! - Nothing panics.
 //! - A request without the key is rejected as `MissingKey` that names the source, and nothing else is.
@@ -29,7 +29,9 @@ pub fn check(input: &[u8]) {
 }
 
 fn of_requests(input: &mut Unstructured<'_>) -> Result<()> {
-    let requests = [Incoming::new(input)?, Incoming::new(input)?];
+    let first = Incoming::new(input)?;
+    let second = Incoming::like(&first, input)?;
+    let requests = [first, second];
     let scope = testing::scope();
     for _ in 0..2 {
         for site in &SITES {
