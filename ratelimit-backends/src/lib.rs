@@ -2,7 +2,7 @@
 //!
 //! | feature | backend | one decision is |
 //! |---|---|---|
-//! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one lock of one shard of this process's memory |
+//! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 
 #[cfg(feature = "memory")]
 pub mod memory;

@@ -40,15 +40,25 @@ use engine::Engine;
 /// Decides in this process's memory: every algorithm, exactly, under any number of threads,
 /// without I/O, background threads or waiting for anything but a short lock.
 ///
+/// The state of one rate fits sixteen bytes together with the key's fingerprint, four to a cache
+/// line. It is read without a lock and replaced under the line's own; a denial of such a key
+/// writes nothing. Logs (`sliding_window`) and policies of several rates are kept beside the table,
+/// and decided under the line's lock.
+///
+/// # Time
+///
+/// Unless a [clock](MemoryBuilder::clock) is given, time is the processor's time stamp counter (the
+/// system's monotonic clock where there is none that counts evenly), anchored to the system's time
+/// once. It never steps back, and does not follow the system's corrections.
+///
 /// # Bounded memory
 ///
 /// At most [`max_keys`](MemoryBuilder::max_keys) keys are kept (default
-/// [one million](Self::DEFAULT_MAX_KEYS)), whatever clients send: a key is kept as a seeded 128-bit
-/// fingerprint, so its length does not matter. It takes about 160 bytes, 260 under a
-/// `sliding_window`, and up to twice that while a table grows. A `sliding_window` keeps 16 to 32
-/// bytes more for each call that it admitted within its period, at most
-/// [`max_log`](MemoryBuilder::max_log) of them a key: the calls that a server can take bound it, not
-/// the number of keys.
+/// [one million](Self::DEFAULT_MAX_KEYS)), whatever clients send: a key is kept as a fingerprint, so
+/// its length does not matter. The table grows by splitting one of its segments at a time, and
+/// keeps the memory that it once had. A `sliding_window` keeps 16 to 32 bytes more for each call
+/// that it admitted within its period, at most [`max_log`](MemoryBuilder::max_log) of them a key:
+/// the calls that a server can take bound it, not the number of keys.
 ///
 /// - A key whose state equals that of a fresh key is dropped first, in passing; nothing is lost.
 /// - A key that is still live is never dropped, so that no flood of new keys frees one that is
@@ -58,15 +68,14 @@ use engine::Engine;
 ///   the overflow bucket has used, so that it is never admitted more than its limit. There are at
 ///   most 1,024 such buckets; new keys of further policies are an error of the kind `Overloaded`.
 ///   [`reset`](Backend::reset) makes a key fresh that has a place of its own, not such a bucket,
-///   which is not the key's alone.
-///
-/// The bound is split evenly over up to 64 shards of at least 4,096 keys, so that new keys can
-/// overflow a little before all of it is in use.
+///   which is not the key's alone. Expired keys are looked for a thousand lines at a time, so that
+///   new keys of a full, large backend can share for some calls although one has expired.
 ///
 /// # Odds of a shared fingerprint
 ///
-/// With ten million keys, the odds that any two of them share a fingerprint are about 1 in 10²⁴.
-/// The seeds are random for each backend: keys that collide cannot be computed.
+/// A key is known by 64 bits: 56 in its slot, the rest by where the slot is. With ten million keys,
+/// the odds that any two of them are taken for each other are about 1 in 200,000. The seeds are
+/// random for each backend: keys that collide cannot be computed.
 ///
 /// ```
 /// use ratelimit_backends::memory::MemoryBackend;
@@ -89,7 +98,7 @@ impl MemoryBackend {
     /// How many keys are kept unless said otherwise.
     pub const DEFAULT_MAX_KEYS: usize = 1_000_000;
 
-    /// A backend with the default bounds and a [`MonotonicClock`].
+    /// A backend with the default bounds and clock.
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -153,7 +162,7 @@ impl Default for MemoryBuilder {
 }
 
 impl MemoryBuilder {
-    /// The clock that decides; a [`MonotonicClock`] unless said otherwise. A clock is trusted: one
+    /// The clock that decides, if not [this process's own](MemoryBackend#time). A clock is trusted: one
     /// that leaps forward makes every budget fresh.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
