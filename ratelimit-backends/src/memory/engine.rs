@@ -242,7 +242,10 @@ impl Engine {
         let now = self.time.now();
         match obstacle {
             Obstacle::Full => {
-                self.states.follow_back(now);
+                if self.states.follow_back(now) {
+                    // What was found before says nothing about when keys can be forgotten now.
+                    self.reclaim.expect(Timestamp::default());
+                }
                 self.reclaim.make_room(&self.states, now)
             }
             Obstacle::Crowded(key) => {

@@ -98,6 +98,9 @@ impl MemoryBackend {
     /// How many keys are kept unless said otherwise.
     pub const DEFAULT_MAX_KEYS: usize = 1_000_000;
 
+    /// The most keys that any backend can be told to keep: more than 380 million.
+    pub const MOST_KEYS: usize = table::MOST_KEYS;
+
     /// A backend with the default bounds and clock.
     pub fn new() -> Self {
         Self::builder().build()
@@ -169,9 +172,10 @@ impl MemoryBuilder {
         self
     }
 
-    /// The most keys that are kept; zero is taken for one.
+    /// The most keys that are kept; zero is taken for one, and more than
+    /// [`MemoryBackend::MOST_KEYS`] for that.
     pub fn max_keys(mut self, max_keys: usize) -> Self {
-        self.max_keys = max_keys.max(1);
+        self.max_keys = max_keys.clamp(1, MemoryBackend::MOST_KEYS);
         self
     }
 

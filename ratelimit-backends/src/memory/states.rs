@@ -176,11 +176,12 @@ impl States {
 
     /// When the clock stepped back by more than any key was ever to be kept, no key is kept longer
     /// than that from now on; else all of them would be in the way until the clock is where it was.
-    pub(super) fn follow_back(&self, now: Timestamp) {
+    /// Whether that was so.
+    pub(super) fn follow_back(&self, now: Timestamp) -> bool {
         let newest = Timestamp::from_nanos(self.newest.load(Ordering::Relaxed));
         let longest = core::time::Duration::from_nanos(self.longest.load(Ordering::Relaxed));
         if newest.since(now) <= longest {
-            return;
+            return false;
         }
         self.newest.store(now.as_nanos(), Ordering::Relaxed);
         let latest = now.plus(longest);
@@ -209,6 +210,7 @@ impl States {
                 }
             }
         }
+        true
     }
 
     /// How many states are kept unpacked.

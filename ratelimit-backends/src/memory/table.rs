@@ -28,6 +28,9 @@ const FEWEST_LINES: usize = 16;
 /// How full a table of the most keys is to be, in hundredths.
 const FULL: usize = 72;
 
+/// The most keys of a table: those of as many segments as a directory of some megabytes leads to.
+pub(super) const MOST_KEYS: usize = (MOST_LINES << 17) * SLOTS / 100 * FULL;
+
 /// How often a segment can be split more often than the most keys ask for on average. One that can
 /// be split no more is full.
 const SPARE_SPLITS: u32 = 2;
@@ -89,11 +92,11 @@ impl Found<'_> {
 }
 
 impl Table {
-    /// An empty table for so many keys.
+    /// An empty table for so many keys, at most [`MOST_KEYS`].
     pub(super) fn new(max_keys: usize) -> Self {
-        let lines = (max_keys.saturating_mul(100) / (FULL * SLOTS)).saturating_add(1);
+        let lines = max_keys.min(MOST_KEYS) * 100 / (FULL * SLOTS) + 1;
         let splits = lines.div_ceil(MOST_LINES).next_power_of_two().ilog2();
-        let bits = (splits + SPARE_SPLITS).min(31);
+        let bits = splits + SPARE_SPLITS;
         let table = Self {
             directory: (0..1_usize << bits).map(|_| AtomicU32::new(0)).collect(),
             segments: (0..1_usize << bits).map(|_| OnceLock::new()).collect(),

@@ -187,6 +187,17 @@ fn keys_of_a_time_to_come_are_not_in_the_way_for_longer_than_they_ever_would_be(
 }
 
 #[test]
+fn a_bound_beyond_all_memory_allocates_no_table_for_it() {
+    let (backend, _clock) = backend(usize::MAX);
+    let policy = policy(Algorithm::TokenBucket, "1/h");
+    assert!(admit(&backend, &policy, "k") && !admit(&backend, &policy, "k"));
+    assert_eq!(backend.max_keys(), MemoryBackend::MOST_KEYS);
+    const { assert!(MemoryBackend::MOST_KEYS > 380_000_000) };
+    let (none, _clock) = super::backend(0);
+    assert_eq!(none.max_keys(), 1);
+}
+
+#[test]
 fn every_key_of_the_bound_can_be_used() {
     let backend = full_backend(MemoryBackend::builder().max_keys(8_193));
     assert_eq!(backend.keys(), 8_193);
