@@ -120,9 +120,7 @@ impl Engine {
             }
             for check in checks {
                 if let Some(state) = buckets.remove(&check.policy.identity()) {
-                    session
-                        .share(check, |bucket, _| *bucket = state)
-                        .map_err(Stop::Failed)?;
+                    session.keep_shared(check, state);
                 }
             }
             return Ok(answers);

@@ -89,7 +89,7 @@ impl Engine {
         self.overflowed.load(Ordering::Acquire)
     }
 
-    /// The overflow must be locked, or be about to be.
+    /// The overflow must be locked, so that nobody takes it for unused while it is charged.
     pub(super) fn set_overflowed(&self, overflowed: bool) {
         self.overflowed.store(overflowed, Ordering::Release);
     }
@@ -121,10 +121,8 @@ impl Engine {
         if self.closed.load(Ordering::Relaxed) {
             return Err(closed());
         }
-        // First: processors let the time stamp counter wait for what comes before it.
-        let now = self.time.now_inlined();
         let key = self.key(check);
-        match now.and_then(|now| self.decide_at_once(key, check, now)) {
+        match self.decide_at_once(key, check) {
             Some(decision) => Ok(decision),
             None => self.decide_again(key, check),
         }
@@ -132,14 +130,11 @@ impl Engine {
 
     /// Decides on the state of a bucket if nobody else is about to change it: the shortest way.
     #[inline(always)]
-    fn decide_at_once(
-        &self,
-        key: Fingerprint,
-        check: &Check<'_>,
-        now: Timestamp,
-    ) -> Option<Decision> {
+    fn decide_at_once(&self, key: Fingerprint, check: &Check<'_>) -> Option<Decision> {
         let found = self.states.table.find(key)?;
         let packing = self.states.packing(found.seen.head)?;
+        // After the state: a thread that is held up must not deny by a time that is over.
+        let now = self.time.now_inlined()?;
         let step = packing.step_of_bucket(found.seen.word, check, now)?;
         let done = match step.replace {
             None => found.holds(),
@@ -255,7 +250,7 @@ impl Engine {
                 let drop_all = |since| -> usize {
                     let lines = lines.clone();
                     lines
-                        .map(|line| drop_expired(&self.states, line, since).0)
+                        .map(|line| drop_expired(&self.states, line, since, SLOTS).0)
                         .sum()
                 };
                 drop_all(idle_since(now)) > lines.len() * SLOTS / 8
@@ -335,8 +330,12 @@ impl Engine {
         let (mut removed, mut kept) = (0, 0);
         for line in 0..self.states.table.lines() {
             let now = self.time.now();
-            if !sweep.dry_run {
-                removed += drop_expired(&self.states, line, now).0;
+            while !sweep.dry_run {
+                let (dropped, _) = drop_expired(&self.states, line, now, sweep.batch);
+                removed += dropped;
+                if dropped < sweep.batch {
+                    break;
+                }
             }
             let (expired, live) = count_expired(&self.states, line, now);
             removed += expired;

@@ -29,6 +29,10 @@ impl Shared {
         }
         self.state.fresh_at() > now
     }
+
+    fn charged(&mut self, now: Timestamp) {
+        self.longest = self.longest.max(self.state.fresh_at().since(now));
+    }
 }
 
 /// The overflow buckets, by policy.
@@ -95,9 +99,20 @@ impl Overflow {
     ) -> Result<(R, bool), Error> {
         let (shared, due) = self.shared(check, now)?;
         let answer = work(&mut shared.state);
-        let ahead = shared.state.fresh_at().since(now);
-        shared.longest = shared.longest.max(ahead);
+        shared.charged(now);
         Ok((answer, due))
+    }
+
+    /// Keeps the state of a policy's bucket, also where there is none any more: what a batch has
+    /// decided with it is not to fail half way.
+    pub(super) fn keep(&mut self, policy: Identity, state: KeyState, now: Timestamp) {
+        let shared = self.policies.entry(policy).or_insert_with(|| Shared {
+            state: state.clone(),
+            longest: Duration::ZERO,
+            logged_at: None,
+        });
+        shared.state = state;
+        shared.charged(now);
     }
 
     #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ratelimit_core::Timestamp;
 
+use super::line::SLOTS;
 use super::states::States;
 
 /// Lines that are looked at for each new key while there is room.
@@ -79,7 +80,7 @@ impl Reclaim {
         for _ in 0..lines.min(all) {
             let number = hand.next % all;
             hand.next = number + 1;
-            let (found, earliest) = drop_expired(states, number, now);
+            let (found, earliest) = drop_expired(states, number, now, SLOTS);
             dropped += found;
             if found > 0 {
                 hand.idle = 0;
@@ -120,13 +121,19 @@ pub(super) fn idle_since(now: Timestamp) -> Timestamp {
     Timestamp::from_nanos(now.as_nanos().saturating_sub(idle))
 }
 
-/// Drops what can be forgotten of a line: how many keys, and from when on others can be.
-pub(super) fn drop_expired(states: &States, number: usize, now: Timestamp) -> (usize, Timestamp) {
+/// Drops what can be forgotten of a line, at most so many keys: how many, and from when on others
+/// can be.
+pub(super) fn drop_expired(
+    states: &States,
+    number: usize,
+    now: Timestamp,
+    most: usize,
+) -> (usize, Timestamp) {
     let (mut dropped, mut earliest) = (0, Timestamp::MAX);
     if let Some(line) = states.table.lock_line(number) {
         for seen in line.iter() {
             let fresh_at = states.fresh_at(&seen);
-            if fresh_at <= now {
+            if fresh_at <= now && dropped < most {
                 states.clear_in(&line, &seen);
                 dropped += 1;
             } else {

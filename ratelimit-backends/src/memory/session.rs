@@ -219,9 +219,9 @@ impl<'e, 'c> Session<'e, 'c> {
         check: &Check<'c>,
         work: impl FnOnce(&mut KeyState, Timestamp) -> R,
     ) -> Result<R, Error> {
-        self.engine.set_overflowed(true);
         let engine = self.engine;
         let (overflow, now) = self.overflow();
+        engine.set_overflowed(true);
         let (answer, say) = overflow.with(check, now, |state| {
             let now = engine.not_before(now, state.newest());
             work(state, now)
@@ -230,6 +230,14 @@ impl<'e, 'c> Session<'e, 'c> {
             self.sharing.push(check.policy);
         }
         Ok(answer)
+    }
+
+    /// Keeps the state of the policy's overflow bucket, which was worked on aside.
+    pub(super) fn keep_shared(&mut self, check: &Check<'_>, state: KeyState) {
+        let engine = self.engine;
+        let (overflow, now) = self.overflow();
+        engine.set_overflowed(true);
+        overflow.keep(check.policy.identity(), state, now);
     }
 }
 

@@ -187,6 +187,59 @@ fn keys_of_a_time_to_come_are_not_in_the_way_for_longer_than_they_ever_would_be(
 }
 
 #[test]
+fn no_charge_is_lost_while_the_table_grows() {
+    const KEYS: u32 = 30_000;
+    let (backend, _clock) = backend(40_000);
+    for limits in ["3/h", "3/h, 100/d"] {
+        let policy = Policy::named(limits.into(), Algorithm::Gcra, limits.parse().unwrap());
+        // Each thread starts elsewhere, so that new keys and known ones meet in every segment.
+        let work = |first: u32| {
+            let keys = (0..KEYS).map(move |key| (key + first) % KEYS);
+            keys.filter(|key| admit(&backend, &policy, &key.to_string()))
+                .count()
+        };
+        let admitted: usize = thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = (0..4)
+                .map(|thread| scope.spawn(move || work(thread * KEYS / 4)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(admitted, 3 * KEYS as usize, "{limits}");
+        for key in 0..KEYS {
+            assert!(
+                !admit(&backend, &policy, &key.to_string()),
+                "{limits} {key}"
+            );
+        }
+        if limits == "3/h" {
+            assert_eq!(backend.keys(), KEYS as usize);
+            for key in 0..KEYS {
+                let key = KeyBuf::of(&key.to_string());
+                let check = Check::new(&policy, policy.limits(), key.as_ref());
+                now(backend.reset(&[check])).unwrap();
+            }
+            assert_eq!(backend.keys(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_sweep_removes_no_more_at_once_than_it_was_told() {
+    let (backend, clock) = backend(100);
+    let policy = policy(Algorithm::TokenBucket, "1/m");
+    for key in 0..50 {
+        admit(&backend, &policy, &key.to_string());
+    }
+    clock.advance(2 * MINUTE);
+    let swept = now(backend.sweep(Sweep::new().with_batch(1))).unwrap();
+    assert_eq!((swept.removed, swept.kept), (50, 0));
+}
+
+#[test]
 fn a_bound_beyond_all_memory_allocates_no_table_for_it() {
     let (backend, _clock) = backend(usize::MAX);
     let policy = policy(Algorithm::TokenBucket, "1/h");
