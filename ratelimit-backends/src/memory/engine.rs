@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// How many policies have an overflow bucket.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn overflowing(&self) -> usize {
         self.overflow.lock().unwrap().len()
     }

@@ -259,5 +259,7 @@ impl Backend for MemoryBackend {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -52,7 +52,7 @@ impl Unpacked {
     }
 
     /// How many states there are.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn len(&self) -> usize {
         self.slabs.iter().map(|slab| lock(slab).len()).sum()
     }

@@ -1,10 +1,12 @@
 //! The memory backend's own promises. The answers themselves are the arithmetic's.
 //!
 //! - `room`: which keys are kept, and how long.
+//! - `growth`: what happens while segments are split.
 //! - `overflow`: what holds the keys that find no room.
 //! - `batches`: each by itself, or all or none.
 
 mod batches;
+mod growth;
 mod overflow;
 mod room;
 

@@ -187,44 +187,22 @@ fn keys_of_a_time_to_come_are_not_in_the_way_for_longer_than_they_ever_would_be(
 }
 
 #[test]
-fn no_charge_is_lost_while_the_table_grows() {
-    const KEYS: u32 = 30_000;
-    let (backend, _clock) = backend(40_000);
-    for limits in ["3/h", "3/h, 100/d"] {
-        let policy = Policy::named(limits.into(), Algorithm::Gcra, limits.parse().unwrap());
-        // Each thread starts elsewhere, so that new keys and known ones meet in every segment.
-        let work = |first: u32| {
-            let keys = (0..KEYS).map(move |key| (key + first) % KEYS);
-            keys.filter(|key| admit(&backend, &policy, &key.to_string()))
-                .count()
-        };
-        let admitted: usize = thread::scope(|scope| {
-            let work = &work;
-            let threads: Vec<_> = (0..4)
-                .map(|thread| scope.spawn(move || work(thread * KEYS / 4)))
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
-        });
-        assert_eq!(admitted, 3 * KEYS as usize, "{limits}");
-        for key in 0..KEYS {
-            assert!(
-                !admit(&backend, &policy, &key.to_string()),
-                "{limits} {key}"
-            );
-        }
-        if limits == "3/h" {
-            assert_eq!(backend.keys(), KEYS as usize);
-            for key in 0..KEYS {
-                let key = KeyBuf::of(&key.to_string());
-                let check = Check::new(&policy, policy.limits(), key.as_ref());
-                now(backend.reset(&[check])).unwrap();
-            }
-            assert_eq!(backend.keys(), 0);
-        }
+fn a_state_that_fits_no_slot_is_kept_once() {
+    let (backend, clock) = backend(1);
+    let policy = policy(Algorithm::TokenBucket, "3/s, 9/m");
+    let unpacked = || backend.engine.states.unpacked();
+    let (a, b) = (KeyBuf::of("a"), KeyBuf::of("b"));
+    let check = |key| Check::new(&policy, policy.limits(), key);
+    for allowed in [true, true, true, false] {
+        let answers = now(backend.decide(&[check(a.as_ref())], Join::All));
+        assert_eq!(answers[0].as_ref().unwrap().is_allowed(), allowed);
+        assert_eq!(unpacked(), 1);
     }
+    clock.advance(2 * MINUTE);
+    assert!(admit(&backend, &policy, "b"), "in the place of a");
+    assert_eq!((backend.keys(), unpacked()), (1, 1));
+    now(backend.reset(&[check(b.as_ref())])).unwrap();
+    assert_eq!((backend.keys(), unpacked()), (0, 0));
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! What happens while segments are split.
+
+use std::sync::atomic::AtomicBool;
+
+use super::super::hash::{Fingerprint, Seeds};
+use super::super::table::Table;
+use super::*;
+
+#[test]
+fn no_charge_is_lost_while_the_table_grows() {
+    const KEYS: u32 = 30_000;
+    let (backend, _clock) = backend(40_000);
+    for limits in ["3/h", "3/h, 100/d"] {
+        let policy = Policy::named(limits.into(), Algorithm::Gcra, limits.parse().unwrap());
+        // Each thread starts elsewhere, so that new keys and known ones meet in every segment.
+        let work = |first: u32| {
+            let keys = (0..KEYS).map(move |key| (key + first) % KEYS);
+            keys.filter(|key| admit(&backend, &policy, &key.to_string()))
+                .count()
+        };
+        let admitted: usize = thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = (0..4)
+                .map(|thread| scope.spawn(move || work(thread * KEYS / 4)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(admitted, 3 * KEYS as usize, "{limits}");
+        for key in 0..KEYS {
+            assert!(
+                !admit(&backend, &policy, &key.to_string()),
+                "{limits} {key}"
+            );
+        }
+        if limits == "3/h" {
+            assert_eq!(backend.keys(), KEYS as usize);
+            for key in 0..KEYS {
+                let key = KeyBuf::of(&key.to_string());
+                let check = Check::new(&policy, policy.limits(), key.as_ref());
+                now(backend.reset(&[check])).unwrap();
+            }
+            assert_eq!(backend.keys(), 0);
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_a_line_that_is_split_locks_the_right_ones() {
+    let policy = policy(Algorithm::Gcra, "1/h");
+    let seeds = Seeds::random();
+    let keys: Vec<Fingerprint> = (0..512)
+        .map(|key: u32| seeds.key(&policy, KeyBuf::of(&key).as_ref()))
+        .collect();
+    for _ in 0..20 {
+        let table = Table::new(40_000);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for start in [0, 170, 340] {
+                let (table, keys, done) = (&table, &keys, &done);
+                scope.spawn(move || {
+                    for key in keys.iter().cycle().skip(start) {
+                        if done.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let locked = table.lock(&[*key]);
+                        assert!(locked.empty(*key).is_some(), "its lines are not locked");
+                    }
+                });
+            }
+            while keys.iter().any(|key| table.split(*key)) {}
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}
