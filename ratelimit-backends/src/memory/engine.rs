@@ -330,18 +330,25 @@ impl Engine {
         let (mut removed, mut kept) = (0, 0);
         for line in 0..self.states.table.lines() {
             let now = self.time.now();
-            while !sweep.dry_run {
-                let (dropped, _) = drop_expired(&self.states, line, now, sweep.batch);
-                removed += dropped;
-                if dropped < sweep.batch {
-                    break;
-                }
+            if !sweep.dry_run {
+                removed += self.drop_in_batches(line, now, sweep.batch);
             }
             let (expired, live) = count_expired(&self.states, line, now);
             removed += expired;
             kept += live;
         }
         Ok(Swept::new(removed as u64, kept as u64))
+    }
+
+    fn drop_in_batches(&self, line: usize, now: Timestamp, batch: usize) -> usize {
+        let mut dropped = 0;
+        loop {
+            let (more, _) = drop_expired(&self.states, line, now, batch);
+            dropped += more;
+            if more < batch {
+                return dropped;
+            }
+        }
     }
 
     /// Whether the check can be decided at all.

@@ -202,3 +202,63 @@ fn an_undone_batch_keeps_no_key_longer() {
     let swept = now(backend.sweep(Sweep::new())).unwrap();
     assert_eq!((swept.removed, swept.kept), (2, 0));
 }
+
+#[test]
+fn no_new_key_of_a_batch_takes_the_place_of_another_of_it() {
+    let policy = policy(Algorithm::FixedWindow, "1/m");
+    // In some of these the two have a line in common.
+    for other in 0..200 {
+        let (backend, clock) = backend(1);
+        assert!(admit(&backend, &policy, "a"));
+        clock.advance(2 * MINUTE);
+        let (a, b) = (KeyBuf::of("a"), KeyBuf::of(&other));
+        let checks = [a.as_ref(), b.as_ref()].map(|key| Check::new(&policy, policy.limits(), key));
+        for answer in now(backend.decide(&checks, Join::All)) {
+            assert!(answer.unwrap().is_allowed());
+        }
+        assert!(!admit(&backend, &policy, "a"), "{other}");
+        assert!(backend.keys() <= 1);
+    }
+}
+
+#[test]
+fn a_batch_charges_the_bucket_that_its_keys_share() {
+    let (backend, _clock) = backend(1);
+    let policy = policy(Algorithm::FixedWindow, "3/h");
+    let other = Policy::named("other".into(), policy.algorithm(), *policy.limits());
+    assert!(admit(&backend, &policy, "fills the backend"));
+    let (b, c) = (KeyBuf::of("b"), KeyBuf::of("c"));
+    let checks = [
+        Check::new(&policy, policy.limits(), b.as_ref()),
+        Check::new(&other, other.limits(), c.as_ref()).with_cost(3),
+        Check::new(&policy, policy.limits(), c.as_ref()),
+    ];
+    for answer in now(backend.decide(&checks, Join::All)) {
+        assert!(answer.unwrap().is_allowed());
+    }
+    assert!(!admit(&backend, &other, "d"));
+    assert!(admit(&backend, &policy, "d"));
+    assert!(!admit(&backend, &policy, "d"), "three of three are shared");
+}
+
+#[test]
+fn a_cost_that_can_never_fit_is_an_error_for_known_keys_too() {
+    for algorithm in Algorithm::ALL {
+        for limits in ["3/s", "7/h", "3/s, 9/h"] {
+            let (backend, _clock) = backend(10);
+            let policy = policy(algorithm, limits);
+            let key = KeyBuf::of("k");
+            let check = Check::new(&policy, policy.limits(), key.as_ref());
+            assert!(backend.decide_now(&check).unwrap().unwrap().is_allowed());
+            for cost in [check.capacity() + 1, u32::MAX] {
+                let error = backend.decide_now(&check.with_cost(cost)).unwrap();
+                let kind = error.map_err(|error| error.kind()).unwrap_err();
+                assert_eq!(
+                    kind,
+                    ErrorKind::Unsatisfiable,
+                    "{algorithm} {limits} {cost}"
+                );
+            }
+        }
+    }
+}

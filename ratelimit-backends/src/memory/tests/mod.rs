@@ -20,10 +20,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use ratelimit_core::{
-    Adjust, Algorithm, Backend, Check, ErrorKind, Join, KeyBuf, Limits, ManualClock, Policy, Sweep,
+    Adjust, Algorithm, Backend, Check, Clock, ErrorKind, Join, KeyBuf, KeyState, Limits,
+    ManualClock, Policy, Sweep,
 };
 
 use super::MemoryBackend;
+use super::session::Session;
 
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -89,6 +91,36 @@ fn exactly_the_limit_is_admitted_by_any_number_of_threads() {
                 .sum()
         });
         assert_eq!(admitted, 100, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_thread_that_is_held_up_takes_the_newest_instant_for_now() {
+    // As if another thread had charged the key two hours after this one read the clock.
+    let backend = MemoryBackend::new();
+    let policy = policy(Algorithm::FixedWindow, "1/h, 5/d");
+    let key = KeyBuf::of("k");
+    let check = Check::new(&policy, policy.limits(), key.as_ref());
+    let id = backend.engine.key(&check);
+    let later = ratelimit_core::SystemClock.now().plus(2 * 60 * MINUTE);
+    for limits in ["1/h", "1/h, 5/d"] {
+        let limits: Limits = limits.parse().unwrap();
+        let check = Check::new(&policy, &limits, key.as_ref());
+        now(backend.reset(&[check])).unwrap();
+        let mut state = KeyState::fresh(policy.algorithm());
+        assert!(state.decide(&check, later).is_allowed());
+        let session = Session::open(&backend.engine, &[id]);
+        let spot = session.spot(id, |_| false).unwrap();
+        session.keep(&spot, id, state, &check);
+        drop(session);
+        let denied = backend.decide_now(&check).unwrap().unwrap();
+        assert!(!denied.is_allowed());
+        let hour = &denied.quotas().next().unwrap();
+        assert_eq!(
+            hour.retry_after,
+            60 * MINUTE,
+            "of the window's start, {limits}"
+        );
     }
 }
 
