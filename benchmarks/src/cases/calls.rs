@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use ratelimit::{
-    Algorithm, Backend, Check, Error, ErrorKind, KeyBuf, Limit, Limits, MemoryBackend, Policy,
+    Algorithm, Backend, Check, Error, ErrorKind, Key, KeyBuf, Limit, Limits, MemoryBackend, Policy,
     Rate, Registry, Rejection, ratelimit,
 };
 
@@ -41,8 +41,8 @@ fn by_registry(registry: &Registry, policy: &Policy, key: &str) -> Result<(), Re
 }
 
 fn by_backend(backend: &MemoryBackend, policy: &Policy, key: &str) -> Result<(), Rejection> {
-    let encoded = KeyBuf::of(key);
-    let check = Check::new(policy, policy.limits(), encoded.as_ref());
+    let mut scratch = KeyBuf::new();
+    let check = Check::new(policy, policy.limits(), key.key_ref(&mut scratch));
     let unanswered = || Error::new(ErrorKind::Unsupported, "the backend decides elsewhere");
     let decision = backend
         .decide_now(&check)

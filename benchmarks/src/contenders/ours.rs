@@ -1,7 +1,7 @@
 //! This crate: the memory backend, asked through the plain interface of backends.
 
 use ratelimit::{
-    Algorithm, Backend, Check, Key, KeyBuf, Limit, Limits, MemoryBackend, Policy, Rate,
+    Algorithm, Backend, Check, Key, KeyBuf, KeyRef, Limit, Limits, MemoryBackend, Policy, Rate,
 };
 use std::time::Duration;
 
@@ -29,13 +29,12 @@ impl Ours {
     }
 
     fn decide<K: Key + ?Sized>(&self, key: &K) -> bool {
-        let key = KeyBuf::of(key);
-        allowed(&self.backend, &self.policy, &key)
+        let mut scratch = KeyBuf::new();
+        allowed(&self.backend, &self.policy, key.key_ref(&mut scratch))
     }
 }
 
-/// Somewhat more keys than are used: the bound is kept by parts of the table, which do not fill
-/// evenly.
+/// Somewhat more keys than are used, as who sets a bound would.
 fn room_for(keys: usize) -> usize {
     (keys + keys / 4).max(100_000)
 }
@@ -65,8 +64,8 @@ fn policy(algorithm: Algorithm, quota: Quota) -> Policy {
     )
 }
 
-fn allowed(backend: &MemoryBackend, policy: &Policy, key: &KeyBuf) -> bool {
-    let check = Check::new(policy, policy.limits(), key.as_ref());
+fn allowed(backend: &MemoryBackend, policy: &Policy, key: KeyRef<'_>) -> bool {
+    let check = Check::new(policy, policy.limits(), key);
     matches!(backend.decide_now(&check), Some(Ok(decision)) if decision.is_allowed())
 }
 
@@ -91,6 +90,6 @@ impl Contender<()> for OursDirect {
 
     #[inline]
     fn is_allowed(&self, (): &()) -> bool {
-        allowed(&self.0.backend, &self.0.policy, &KeyBuf::new())
+        allowed(&self.0.backend, &self.0.policy, KeyBuf::new().as_ref())
     }
 }
