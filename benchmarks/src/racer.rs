@@ -96,7 +96,7 @@ impl<K: Send + Sync, C: Contender<K>> Racer<K> for C {
             expected += usize::from(answer == allowed);
             into.record(start, end);
         }
-        verify(expected, keys.len(), allowed);
+        verify::<C>(expected, keys.len(), allowed);
     }
 
     fn forget_expired(&self) -> bool {
@@ -114,13 +114,14 @@ fn go_through<K, C: Contender<K>>(contender: &C, round: Round<'_, K>) {
             expected += usize::from(answer == round.allowed);
         }
     }
-    verify(expected, round.decisions(), round.allowed);
+    verify::<C>(expected, round.decisions(), round.allowed);
 }
 
 /// A time is worth nothing if the answers were others than the case says.
-fn verify(expected: usize, decisions: usize, allowed: bool) {
+fn verify<C>(expected: usize, decisions: usize, allowed: bool) {
     assert_eq!(
         expected, decisions,
-        "only so many of the answers were `allowed: {allowed}`, which all of them had to be"
+        "only so many of the answers of {} were `allowed: {allowed}`, which all of them had to be",
+        core::any::type_name::<C>()
     );
 }

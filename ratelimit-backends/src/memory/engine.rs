@@ -16,7 +16,7 @@ use ratelimit_core::{
 };
 
 use super::hash::{Fingerprint, Seeds};
-use super::line::SLOTS;
+use super::line::{SLOTS, Seen};
 use super::overflow::Overflow;
 use super::reclaim::{Reclaim, count_expired, drop_expired, idle_since};
 use super::session::{Obstacle, Session, Spot};
@@ -244,8 +244,12 @@ impl Engine {
                 self.reclaim.make_room(&self.states, now)
             }
             Obstacle::Crowded(key) => {
-                // Forgetting an eighth is better than growing, and growing better than forgetting
-                // what may be in use.
+                // Moving one key is cheapest. Forgetting an eighth is better than growing, and
+                // growing better than forgetting what may be in use.
+                let moved = |seen: &Seen| self.reclaim.expect(self.states.fresh_at(seen));
+                if self.states.table.relocate(key, moved) {
+                    return true;
+                }
                 let lines = self.states.table.lines_beside(key);
                 let drop_all = |since| -> usize {
                     let lines = lines.clone();

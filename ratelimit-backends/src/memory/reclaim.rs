@@ -93,9 +93,11 @@ impl Reclaim {
             hand.earliest = so_far.min(earliest.as_nanos());
             hand.idle += 1;
             if hand.idle >= all {
-                let expected = self.expected.swap(u64::MAX, Ordering::Relaxed);
-                let earliest = hand.earliest.min(expected);
-                self.not_before.store(earliest, Ordering::Relaxed);
+                // In this order, and the other one in `expect`: what is expected meanwhile is in one
+                // of the two at last.
+                self.not_before.store(hand.earliest, Ordering::Relaxed);
+                let expected = self.expected.swap(u64::MAX, Ordering::AcqRel);
+                self.not_before.fetch_min(expected, Ordering::Relaxed);
                 hand.idle = 0;
             }
             if dropped >= enough {
@@ -108,8 +110,8 @@ impl Reclaim {
     /// A key can be forgotten from that instant on.
     pub(super) fn expect(&self, fresh_at: Timestamp) {
         for earliest in [&self.expected, &self.not_before] {
-            if fresh_at.as_nanos() < earliest.load(Ordering::Relaxed) {
-                earliest.fetch_min(fresh_at.as_nanos(), Ordering::Relaxed);
+            if fresh_at.as_nanos() < earliest.load(Ordering::Acquire) {
+                earliest.fetch_min(fresh_at.as_nanos(), Ordering::AcqRel);
             }
         }
     }

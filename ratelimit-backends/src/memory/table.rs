@@ -2,7 +2,8 @@
 //! J. Nievergelt, N. Pippenger, H. R. Strong, 1979).
 //!
 //! A key may live in two lines of one segment; a new one goes to the emptier of them. When neither
-//! has room, the segment is split in two by one more bit of its keys' tags, and nothing else moves:
+//! has room, a key in its way is moved to that one's other line; when none can be, the segment is
+//! split in two by one more bit of its keys' tags, and nothing else moves:
 //! no growth stops a caller for longer than it takes to copy one segment. A line of a segment
 //! becomes the same line of the two that it is split into, so that segments need no hashes of whole
 //! keys. Segments are never freed before the table, so that readers need no protection.
@@ -22,7 +23,7 @@ use super::sync::{AtomicUsize, Ordering};
 /// The most lines of a segment. Few enough that copying them takes some microseconds.
 const MOST_LINES: usize = 1_024;
 
-/// The fewest: with less, two lines are seldom enough.
+/// The fewest, an even number: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
 
 /// How full a table of the most keys is to be, in hundredths.
@@ -63,6 +64,7 @@ pub(super) struct Table {
     /// How many there are.
     count: AtomicUsize,
     growing: Mutex<()>,
+    /// Of each segment: an even number.
     lines: usize,
     /// How many of the highest bits of a fingerprint lead through the directory.
     bits: u32,
@@ -102,7 +104,10 @@ impl Table {
             segments: (0..1_usize << bits).map(|_| OnceLock::new()).collect(),
             count: AtomicUsize::new(1),
             growing: Mutex::new(()),
-            lines: lines.div_ceil(1 << splits).max(FEWEST_LINES),
+            lines: lines
+                .div_ceil(1 << splits)
+                .next_multiple_of(2)
+                .max(FEWEST_LINES),
             bits,
             shift: 64 - bits,
         };
@@ -154,12 +159,19 @@ impl Table {
 
     #[inline(always)]
     fn second_line(&self, key: Fingerprint, first: usize) -> usize {
+        self.other_line(tag(key), first)
+    }
+
+    /// The second line of the key whose first it is, and the first of the one whose second it is.
+    /// The numbers of the two have an odd sum, modulo an even number of lines: they always differ.
+    #[inline(always)]
+    fn other_line(&self, tag: u64, line: usize) -> usize {
         #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
-        let sum = self.scaled((key.0 >> 16) as u32);
-        if sum >= first {
-            sum - first
+        let sum = self.scaled((tag >> 8) as u32) | 1;
+        if sum >= line {
+            sum - line
         } else {
-            sum + self.lines - first
+            sum + self.lines - line
         }
     }
 
@@ -194,6 +206,45 @@ impl Table {
                 return locked;
             }
         }
+    }
+
+    /// Makes room for a key by moving one that is in its way to that one's other line, and says
+    /// which before its lines are unlocked; `false` when none can be moved. (A step of R. Pagh,
+    /// F. F. Rodler, "Cuckoo hashing", 2001.)
+    pub(super) fn relocate(&self, key: Fingerprint, moved: impl Fn(&Seen)) -> bool {
+        let Some(home) = self.home(key) else {
+            return false;
+        };
+        let lines = &home.segment.lines;
+        home.lines.iter().any(|from| {
+            let tags: SmallVec<[u64; SLOTS]> = match lines.get(*from) {
+                Some(line) => line.lock().iter().map(|seen| seen.head.tag()).collect(),
+                None => return false,
+            };
+            tags.into_iter().any(|tag| {
+                let to = self.other_line(tag, *from);
+                debug_assert_ne!(to, *from, "whose lock is not to be taken twice");
+                let (Some(first), Some(second)) =
+                    (lines.get(*from.min(&to)), lines.get(*from.max(&to)))
+                else {
+                    return false;
+                };
+                let (first, second) = (first.lock(), second.lock());
+                let (from, to) = if *from < to {
+                    (&first, &second)
+                } else {
+                    (&second, &first)
+                };
+                let (Some(seen), Some(place)) = (from.find(tag), to.empty()) else {
+                    return false;
+                };
+                // There before it is gone here: who finds it in neither asks again with the locks.
+                to.put(place, seen.head, seen.word);
+                from.clear(seen.slot);
+                moved(&seen);
+                true
+            })
+        })
     }
 
     /// Splits the segment of a key; `false` when that cannot be.
@@ -344,5 +395,27 @@ impl<'a> Locked<'a> {
 
     pub(super) fn clear(&self, place: Place) {
         self.line(place.line).clear(place.slot);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::hash::Seeds;
+    use super::*;
+    use ratelimit_core::{Algorithm, KeyRef, Policy};
+
+    #[test]
+    fn a_key_has_two_lines_and_each_leads_to_the_other() {
+        let policy = Policy::new("p", Algorithm::Gcra, "1/s".parse().unwrap());
+        let seeds = Seeds::random();
+        for max_keys in [1, 50, 100, 3_000, 1_000_001] {
+            let table = Table::new(max_keys);
+            for key in 0..10_000_u32 {
+                let key = seeds.key(&policy, KeyRef::from_bytes(&key.to_le_bytes()));
+                let [first, second] = table.home(key).unwrap().lines;
+                assert_ne!(first, second, "{} lines", table.lines);
+                assert_eq!(table.other_line(tag(key), second), first);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::super::hash::{Fingerprint, Seeds};
+use super::super::line::SLOTS;
 use super::super::table::Table;
 use super::*;
 
@@ -73,5 +74,38 @@ fn who_waits_for_a_line_that_is_split_locks_the_right_ones() {
             while keys.iter().any(|key| table.split(*key)) {}
             done.store(true, Ordering::Relaxed);
         });
+    }
+}
+
+#[test]
+fn a_segment_is_nearly_full_before_it_is_split_and_nothing_is_lost_then() {
+    let (backend, _clock) = backend(200_000);
+    let policy = policy(Algorithm::Gcra, "1/h");
+    let one_segment = backend.engine.states.table.lines();
+    let mut keys = 0_u32;
+    while backend.engine.states.table.lines() == one_segment {
+        assert!(admit(&backend, &policy, &keys.to_string()));
+        keys += 1;
+    }
+    let full = keys as usize * 100 / (one_segment * SLOTS);
+    assert!(
+        full >= 72,
+        "{full} %: as full as a table of the most keys is to be"
+    );
+    for key in 0..keys {
+        assert!(!admit(&backend, &policy, &key.to_string()), "{key}");
+    }
+}
+
+#[test]
+fn no_key_shares_while_there_are_fewer_than_there_may_be() {
+    let policy = policy(Algorithm::Gcra, "1/h");
+    for (keys, times) in [(40_u32, 500), (3_000, 20)] {
+        for _ in 0..times {
+            let (backend, _clock) = backend(keys as usize);
+            for key in 0..keys {
+                assert!(admit(&backend, &policy, &key.to_string()), "{key}/{keys}");
+            }
+        }
     }
 }
