@@ -1,10 +1,9 @@
 //! The table: segments of lines, found through a directory (extendible hashing: R. Fagin,
 //! J. Nievergelt, N. Pippenger, H. R. Strong, 1979).
 //!
-//! A key may live in two lines of one segment; a new one goes to the emptier of them. When neither
-//! has room, a key in its way is moved to that one's other line; when none can be, the segment is
-//! split in two by one more bit of its keys' tags, and nothing else moves:
-//! no growth stops a caller for longer than it takes to copy one segment. A line of a segment
+//! A key may live in two lines of one segment; a new one goes to the first that has room. When
+//! neither has, a key in its way is moved to that one's other line; when none can be, the segment
+//! is split in two by one more bit of its keys' tags, and nothing else moves: no growth stops a caller for longer than it takes to copy one segment. A line of a segment
 //! becomes the same line of the two that it is split into, so that segments need no hashes of whole
 //! keys. Segments are never freed before the table, so that readers need no protection.
 //!
@@ -25,6 +24,9 @@ const MOST_LINES: usize = 1_024;
 
 /// The fewest, an even number: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
+
+/// The most keys that are moved to make room for one.
+const MOVES: u32 = 2;
 
 /// How full a table of the most keys is to be, in hundredths.
 const FULL: usize = 72;
@@ -208,43 +210,33 @@ impl Table {
         }
     }
 
-    /// Makes room for a key by moving one that is in its way to that one's other line, and says
-    /// which before its lines are unlocked; `false` when none can be moved. (A step of R. Pagh,
-    /// F. F. Rodler, "Cuckoo hashing", 2001.)
+    /// Makes room for a key by moving one that is in its way to that one's other line, where there
+    /// is room or another can be moved for it, and says which before its lines are unlocked; `false`
+    /// when none can be moved. (R. Pagh, F. F. Rodler, "Cuckoo hashing", 2001.)
     pub(super) fn relocate(&self, key: Fingerprint, moved: impl Fn(&Seen)) -> bool {
-        let Some(home) = self.home(key) else {
-            return false;
-        };
-        let lines = &home.segment.lines;
-        home.lines.iter().any(|from| {
-            let tags: SmallVec<[u64; SLOTS]> = match lines.get(*from) {
-                Some(line) => line.lock().iter().map(|seen| seen.head.tag()).collect(),
-                None => return false,
-            };
-            tags.into_iter().any(|tag| {
-                let to = self.other_line(tag, *from);
-                debug_assert_ne!(to, *from, "whose lock is not to be taken twice");
-                let (Some(first), Some(second)) =
-                    (lines.get(*from.min(&to)), lines.get(*from.max(&to)))
-                else {
-                    return false;
-                };
-                let (first, second) = (first.lock(), second.lock());
-                let (from, to) = if *from < to {
-                    (&first, &second)
-                } else {
-                    (&second, &first)
-                };
-                let (Some(seen), Some(place)) = (from.find(tag), to.empty()) else {
-                    return false;
-                };
-                // There before it is gone here: who finds it in neither asks again with the locks.
-                to.put(place, seen.head, seen.word);
-                from.clear(seen.slot);
-                moved(&seen);
-                true
-            })
+        self.home(key).is_some_and(|home| {
+            let lines = &home.segment.lines;
+            let mut from = home.lines.into_iter();
+            from.any(|from| self.relieve(lines, from, MOVES, &moved))
         })
+    }
+
+    /// Moves one of a line's keys to its other line, in so many moves at most.
+    fn relieve(&self, lines: &[Line], from: usize, moves: u32, moved: &impl Fn(&Seen)) -> bool {
+        let tags: SmallVec<[u64; SLOTS]> = match lines.get(from) {
+            Some(line) => line.lock().iter().map(|seen| seen.head.tag()).collect(),
+            None => return false,
+        };
+        let transfer = |tag: &u64| {
+            let to = self.other_line(*tag, from);
+            transfer(lines, *tag, from, to, moved)
+        };
+        tags.iter().any(transfer)
+            || moves > 1
+                && tags.iter().any(|tag| {
+                    let to = self.other_line(*tag, from);
+                    self.relieve(lines, to, moves - 1, moved) && transfer(tag)
+                })
     }
 
     /// Splits the segment of a key; `false` when that cannot be.
@@ -305,6 +297,28 @@ impl Table {
         let number = self.home(key).map_or(0, |home| home.number as usize);
         number * self.lines..(number + 1) * self.lines
     }
+}
+
+/// Moves a key from one of its lines to the other, if it is there and there is room.
+fn transfer(lines: &[Line], tag: u64, from: usize, to: usize, moved: &impl Fn(&Seen)) -> bool {
+    debug_assert_ne!(from, to, "whose lock is not to be taken twice");
+    let (Some(first), Some(second)) = (lines.get(from.min(to)), lines.get(from.max(to))) else {
+        return false;
+    };
+    let (first, second) = (first.lock(), second.lock());
+    let (from, to) = if from < to {
+        (&first, &second)
+    } else {
+        (&second, &first)
+    };
+    let (Some(seen), Some(place)) = (from.find(tag), to.empty()) else {
+        return false;
+    };
+    // There before it is gone here: who finds it in neither asks again with the locks.
+    to.put(place, seen.head, seen.word);
+    from.clear(seen.slot);
+    moved(&seen);
+    true
 }
 
 impl fmt::Debug for Table {
@@ -371,12 +385,12 @@ impl<'a> Locked<'a> {
         })
     }
 
-    /// An empty slot for a new key, in the emptier of its lines.
+    /// An empty slot for a new key, in the first of its lines that has one: where it is found soonest.
     pub(super) fn empty(&self, key: Fingerprint) -> Option<Place> {
-        let lines = self.pair(key).into_iter().flatten();
-        let line = lines.min_by_key(|line| self.line(*line).used())?;
-        let slot = self.line(line).empty()?;
-        Some(Place { line, slot })
+        self.pair(key).into_iter().flatten().find_map(|line| {
+            let slot = self.line(line).empty()?;
+            Some(Place { line, slot })
+        })
     }
 
     /// What stands in the two lines of a key.
