@@ -344,7 +344,7 @@ impl Engine {
         Ok(Swept::new(removed as u64, kept as u64))
     }
 
-    fn drop_in_batches(&self, line: usize, now: Timestamp, batch: usize) -> usize {
+    fn drop_in_batches(&self, line: u32, now: Timestamp, batch: usize) -> usize {
         let mut dropped = 0;
         loop {
             let (more, _) = drop_expired(&self.states, line, now, batch);

@@ -1,7 +1,7 @@
 //! A line: four slots that fill one cache line, and the lock that they share.
 //!
 //! Readers take no lock: a slot is read as its head, its word, and its head again. Writers hold the
-//! line's lock, the highest bit of the first slot's head. They change a slot that goes on standing
+//! line's lock, a bit of the first slot's head. They change a slot that goes on standing
 //! for its key by one store of its word, and give a slot to another key by emptying its head before
 //! its word is written, so that no reader takes the word of one key for that of another. (A slot
 //! that changes hands and comes back to the same key between two loads of a reader would deceive
@@ -15,10 +15,11 @@ use super::sync::{AtomicU64, Ordering, pause};
 /// Slots of a line.
 pub(super) const SLOTS: usize = 4;
 
-const LOCKED: u64 = 1 << 63;
-/// Above the packing, below the lock.
-const TAG_BITS: u32 = 56;
-const TAG: u64 = (1 << TAG_BITS) - 1;
+/// Below the tag, above the packing.
+const LOCKED: u64 = 1 << 7;
+const PACKING: u64 = LOCKED - 1;
+/// The bits of a head, and of a key's fingerprint, that are its tag.
+pub(super) const TAG: u64 = !(LOCKED | PACKING);
 
 /// Whose state a slot holds, and how it is packed: never 0, which is an empty slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Head {
     /// Of a key's tag and the number of a packing.
     #[inline]
     pub(super) fn new(tag: u64, packing: u8) -> Self {
-        Self(tag & TAG | u64::from(packing & 0x7f) << TAG_BITS)
+        Self(tag & TAG | u64::from(packing) & PACKING)
     }
 
     #[inline]
@@ -39,7 +40,7 @@ impl Head {
     #[inline]
     pub(super) fn packing(self) -> u8 {
         // Seven bits.
-        u8::try_from(self.0 >> TAG_BITS).unwrap_or(0)
+        u8::try_from(self.0 & PACKING).unwrap_or(0)
     }
 
     #[inline]
@@ -49,14 +50,18 @@ impl Head {
     }
 }
 
-/// The state of one key.
-struct Slot {
-    head: AtomicU64,
-    word: AtomicU64,
+/// Whether a head is that of a tag. No tag is 0, as an empty slot's is.
+#[inline(always)]
+fn is_of(head: u64, tag: u64) -> bool {
+    head ^ tag <= !TAG
 }
 
-#[cfg_attr(not(loom), repr(align(64)))]
-pub(super) struct Line([Slot; SLOTS]);
+/// What a line is kept in: the head and the word of each slot in turn.
+pub(super) type Words = [AtomicU64; 2 * SLOTS];
+
+/// A line, wherever it is kept.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'a>(&'a Words);
 
 /// What a reader saw of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,33 +71,41 @@ pub(super) struct Seen {
     pub(super) word: u64,
 }
 
-impl Line {
-    pub(super) fn new() -> Self {
-        Self(core::array::from_fn(|_| Slot {
-            head: AtomicU64::new(0),
-            word: AtomicU64::new(0),
-        }))
+impl<'a> Line<'a> {
+    /// What is kept in these words, which are all 0 in the beginning.
+    #[inline(always)]
+    pub(super) fn of(words: &'a Words) -> Self {
+        Self(words)
+    }
+
+    #[inline(always)]
+    fn head(self, slot: usize) -> &'a AtomicU64 {
+        &self.0[2 * slot]
+    }
+
+    #[inline(always)]
+    fn word(self, slot: usize) -> &'a AtomicU64 {
+        &self.0[2 * slot + 1]
     }
 
     /// The slot of a tag.
     #[inline(always)]
-    pub(super) fn find(&self, tag: u64) -> Option<Seen> {
+    pub(super) fn find(self, tag: u64) -> Option<Seen> {
         // Every slot is looked at: a branch for each would be mispredicted for half of all keys.
-        let heads: [u64; SLOTS] =
-            core::array::from_fn(|slot| self.0[slot].head.load(Ordering::Acquire));
-        let mut found = SLOTS;
-        for (slot, head) in heads.iter().enumerate() {
-            // No tag is 0, as an empty slot's is.
-            if (head ^ tag) << (64 - TAG_BITS) == 0 {
-                found = slot;
+        let mut slot = SLOTS;
+        for place in 0..SLOTS {
+            if is_of(self.head(place).load(Ordering::Relaxed), tag) {
+                slot = place;
             }
         }
-        let place = self.0.get(found)?;
-        let head = Head(heads[found] & !LOCKED);
-        let word = place.word.load(Ordering::Acquire);
-        Some(Seen {
-            slot: found,
-            head,
+        if slot == SLOTS {
+            return None;
+        }
+        let head = self.head(slot).load(Ordering::Acquire);
+        let word = self.word(slot).load(Ordering::Acquire);
+        is_of(head, tag).then_some(Seen {
+            slot,
+            head: Head(head & !LOCKED),
             word,
         })
     }
@@ -100,15 +113,15 @@ impl Line {
     /// Whether the slot still stands for the key that was seen, so that what was seen was its state
     /// at one instant.
     #[inline(always)]
-    pub(super) fn holds(&self, seen: &Seen) -> bool {
-        let head = self.0[seen.slot].head.load(Ordering::Relaxed);
+    pub(super) fn holds(self, seen: &Seen) -> bool {
+        let head = self.head(seen.slot).load(Ordering::Relaxed);
         head & !LOCKED == seen.head.0
     }
 
     /// Stores another word if the slot is just as it was seen.
     #[inline(always)]
-    pub(super) fn replace(&self, seen: &Seen, word: u64) -> bool {
-        let lock = &self.0[0].head;
+    pub(super) fn replace(self, seen: &Seen, word: u64) -> bool {
+        let lock = self.head(0);
         let unlocked = lock.load(Ordering::Relaxed) & !LOCKED;
         let taken = lock.compare_exchange(
             unlocked,
@@ -119,19 +132,18 @@ impl Line {
         if taken.is_err() {
             return false;
         }
-        let slot = &self.0[seen.slot];
-        let same = slot.head.load(Ordering::Relaxed) & !LOCKED == seen.head.0
-            && slot.word.load(Ordering::Relaxed) == seen.word;
+        let slot = self.word(seen.slot);
+        let same = self.holds(seen) && slot.load(Ordering::Relaxed) == seen.word;
         if same {
-            slot.word.store(word, Ordering::Release);
+            slot.store(word, Ordering::Release);
         }
         lock.store(unlocked, Ordering::Release);
         same
     }
 
     /// Waits for the lock.
-    pub(super) fn lock(&self) -> LockedLine<'_> {
-        let lock = &self.0[0].head;
+    pub(super) fn lock(self) -> LockedLine<'a> {
+        let lock = self.head(0);
         let mut tries = 0;
         loop {
             let unlocked = lock.load(Ordering::Relaxed);
@@ -152,21 +164,20 @@ impl Line {
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line").finish_non_exhaustive()
     }
 }
 
 /// A line whose lock is held, until this is dropped.
-pub(super) struct LockedLine<'a>(&'a Line);
+pub(super) struct LockedLine<'a>(Line<'a>);
 
 impl LockedLine<'_> {
     /// What a slot holds.
     pub(super) fn get(&self, slot: usize) -> Option<Seen> {
-        let place = &self.0.0[slot];
-        let head = Head::of(place.head.load(Ordering::Relaxed))?;
-        let word = place.word.load(Ordering::Relaxed);
+        let head = Head::of(self.0.head(slot).load(Ordering::Relaxed))?;
+        let word = self.0.word(slot).load(Ordering::Relaxed);
         Some(Seen { slot, head, word })
     }
 
@@ -191,18 +202,18 @@ impl LockedLine<'_> {
 
     /// Puts a state into a slot, whoever had it before.
     pub(super) fn put(&self, slot: usize, head: Head, word: u64) {
-        let place = &self.0.0[slot];
-        if place.head.load(Ordering::Relaxed) & !LOCKED != head.0 {
+        let place = self.0.head(slot);
+        if place.load(Ordering::Relaxed) & !LOCKED != head.0 {
             self.clear(slot);
         }
         // Whoever sees this word sees that the slot was emptied before it.
-        place.word.store(word, Ordering::Release);
-        place.head.store(head.0 | lock_bit(slot), Ordering::Release);
+        self.0.word(slot).store(word, Ordering::Release);
+        place.store(head.0 | lock_bit(slot), Ordering::Release);
     }
 
     /// Empties a slot.
     pub(super) fn clear(&self, slot: usize) {
-        self.0.0[slot].head.store(lock_bit(slot), Ordering::Relaxed);
+        self.0.head(slot).store(lock_bit(slot), Ordering::Relaxed);
     }
 }
 
@@ -213,7 +224,7 @@ fn lock_bit(slot: usize) -> u64 {
 
 impl Drop for LockedLine<'_> {
     fn drop(&mut self) {
-        let lock = &self.0.0[0].head;
+        let lock = self.0.head(0);
         lock.store(lock.load(Ordering::Relaxed) & !LOCKED, Ordering::Release);
     }
 }

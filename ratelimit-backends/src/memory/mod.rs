@@ -1,8 +1,8 @@
 //! [`MemoryBackend`]: decides in this process's memory.
 //!
 //! - `hash`: what a key is known by.
-//! - `line`: four slots in a cache line, and their lock; `table`: how a key finds its lines, and how
-//!   the table grows.
+//! - `line`: four slots in a cache line, and their lock; `lines`: all of them; `table`: how a key finds
+//!   its own, and how the table grows.
 //! - `packings`, `unpacked`: how states are kept in words, and those that are not.
 //! - `states`: all of these together: the state of a key, by slot.
 //! - `reclaim`: how keys are forgotten that equal fresh ones.
@@ -15,6 +15,7 @@ mod batch;
 mod engine;
 mod hash;
 mod line;
+mod lines;
 mod overflow;
 mod packings;
 mod reclaim;

@@ -8,8 +8,8 @@ use loom::thread;
 
 use super::line::{Head, Line, Seen};
 
-const A: u64 = 0xa1;
-const B: u64 = 0xb2;
+const A: u64 = 0xa100;
+const B: u64 = 0xb200;
 
 /// A line in which one slot is A's; the first slot also holds the lock.
 fn line_of_a(slot: usize, word: u64) -> Arc<Line> {

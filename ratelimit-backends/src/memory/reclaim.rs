@@ -17,19 +17,19 @@ use super::line::SLOTS;
 use super::states::States;
 
 /// Lines that are looked at for each new key while there is room.
-const IN_PASSING: usize = 2;
+const IN_PASSING: u32 = 2;
 
 /// How long a key must have been fresh to be forgotten while there is room.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Lines that are looked at for a new key for which there is no room: microseconds.
-const AT_MOST: usize = 1_024;
+const AT_MOST: u32 = 1_024;
 
 #[derive(Debug, Default)]
 struct Hand {
-    next: usize,
+    next: u32,
     /// How many lines were looked at since anything was found.
-    idle: usize,
+    idle: u32,
     /// The earliest instant at which any key of those lines can be forgotten.
     earliest: u64,
 }
@@ -72,7 +72,7 @@ impl Reclaim {
         mut hand: MutexGuard<'_, Hand>,
         states: &States,
         now: Timestamp,
-        lines: usize,
+        lines: u32,
         enough: usize,
     ) -> usize {
         let all = states.table.lines();
@@ -127,7 +127,7 @@ pub(super) fn idle_since(now: Timestamp) -> Timestamp {
 /// can be.
 pub(super) fn drop_expired(
     states: &States,
-    number: usize,
+    number: u32,
     now: Timestamp,
     most: usize,
 ) -> (usize, Timestamp) {
@@ -147,7 +147,7 @@ pub(super) fn drop_expired(
 }
 
 /// How many keys of a line could be forgotten, and how many could not.
-pub(super) fn count_expired(states: &States, number: usize, now: Timestamp) -> (usize, usize) {
+pub(super) fn count_expired(states: &States, number: u32, now: Timestamp) -> (usize, usize) {
     let Some(line) = states.table.lock_line(number) else {
         return (0, 0);
     };

@@ -3,19 +3,21 @@
 //!
 //! A key may live in two lines of one segment; a new one goes to the first that has room. When
 //! neither has, a key in its way is moved to that one's other line; when none can be, the segment
-//! is split in two by one more bit of its keys' tags, and nothing else moves: no growth stops a caller for longer than it takes to copy one segment. A line of a segment
-//! becomes the same line of the two that it is split into, so that segments need no hashes of whole
-//! keys. Segments are never freed before the table, so that readers need no protection.
+//! is split in two by one more bit of its keys' tags, and nothing else moves: no growth stops a
+//! caller for longer than it takes to copy one segment. A line of a segment becomes the same line of
+//! the two that it is split into, so that segments need no hashes of whole keys. Lines are never
+//! freed before the table, so that readers need no protection.
 //!
-//! Locks are taken in this order: `growing`, then lines by segment and number.
+//! Locks are taken in this order: `growing`, then lines by number.
 
 use core::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
 use super::hash::Fingerprint;
-use super::line::{Line, LockedLine, SLOTS, Seen};
+use super::line::{Line, LockedLine, SLOTS, Seen, TAG};
+use super::lines::Lines;
 use super::sync::AtomicU32;
 use super::sync::{AtomicUsize, Ordering};
 
@@ -38,36 +40,41 @@ pub(super) const MOST_KEYS: usize = (MOST_LINES << 17) * SLOTS / 100 * FULL;
 /// be split no more is full.
 const SPARE_SPLITS: u32 = 2;
 
+/// Segments that there may be beyond one and a quarter times what the most keys ask for on average.
+const SPARE_SEGMENTS: usize = 3;
+
+/// The two lines of a key are of one such stretch of a segment, where it has so many: they share a
+/// page of memory, whose address takes the processor longer to find than the line itself.
+const STRETCH: usize = 64;
+
 /// Where a key may be.
 #[derive(Clone, Copy, Debug)]
-struct Home<'a> {
-    segment: &'a Segment,
-    number: u32,
-    lines: [usize; 2],
-}
-
-#[derive(Debug)]
-struct Segment {
-    lines: Box<[Line]>,
-    /// How many of the highest bits of their tags its keys have in common.
-    depth: AtomicU32,
+struct Home {
+    /// The number of the first line of the segment.
+    segment: u32,
+    lines: [u32; 2],
 }
 
 /// The bits of a fingerprint that a slot keeps; never 0.
 #[inline(always)]
 pub(super) fn tag(key: Fingerprint) -> u64 {
-    (key.0 >> 8).max(1)
+    (key.0 & TAG).max(!TAG + 1)
 }
 
 pub(super) struct Table {
-    /// For each value of the highest bits of a fingerprint, the number of a segment.
+    /// For each value of the highest bits of a fingerprint, the number of the first line of a
+    /// segment.
     directory: Box<[AtomicU32]>,
-    segments: Box<[OnceLock<Segment>]>,
+    all: Lines,
+    /// How many of the highest bits of their tags the keys of each segment have in common.
+    depths: Box<[AtomicU32]>,
     /// How many there are.
     count: AtomicUsize,
     growing: Mutex<()>,
-    /// Of each segment: an even number.
-    lines: usize,
+    /// Of each segment: some [`STRETCH`]es, or part of one that is a power of two.
+    lines: u32,
+    /// What of a line's number is its place in its stretch.
+    stretch: u32,
     /// How many of the highest bits of a fingerprint lead through the directory.
     bits: u32,
     /// Shifted by so many, a fingerprint is its place in the directory.
@@ -77,7 +84,7 @@ pub(super) struct Table {
 /// What a reader found, and in which line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
-    line: &'a Line,
+    line: Line<'a>,
     pub(super) seen: Seen,
 }
 
@@ -101,51 +108,57 @@ impl Table {
         let lines = max_keys.min(MOST_KEYS) * 100 / (FULL * SLOTS) + 1;
         let splits = lines.div_ceil(MOST_LINES).next_power_of_two().ilog2();
         let bits = splits + SPARE_SPLITS;
-        let table = Self {
-            directory: (0..1_usize << bits).map(|_| AtomicU32::new(0)).collect(),
-            segments: (0..1_usize << bits).map(|_| OnceLock::new()).collect(),
+        let lines = lines.div_ceil(1 << splits).max(FEWEST_LINES);
+        let lines = if lines < STRETCH {
+            lines.next_power_of_two()
+        } else {
+            lines.next_multiple_of(STRETCH)
+        };
+        let segments = (1 << splits) + (1 << splits >> 2) + SPARE_SEGMENTS;
+        let all = Lines::new(segments * lines, lines);
+        let zeros = |count| (0..count).map(|_| AtomicU32::new(0)).collect();
+        Self {
+            directory: zeros(1_usize << bits),
+            depths: zeros(all.len() / lines),
+            all,
             count: AtomicUsize::new(1),
             growing: Mutex::new(()),
-            lines: lines
-                .div_ceil(1 << splits)
-                .next_multiple_of(2)
-                .max(FEWEST_LINES),
+            lines: number(lines),
+            stretch: number(lines.min(STRETCH) - 1),
             bits,
             shift: 64 - bits,
-        };
-        table.segments[0].get_or_init(|| Segment::new(table.lines, 0));
-        table
+        }
     }
 
     /// The key's state, without a lock.
     #[inline(always)]
     pub(super) fn find(&self, key: Fingerprint) -> Option<Found<'_>> {
-        let (segment, _) = self.segment(key)?;
+        let segment = self.segment(key)?;
         let tag = tag(key);
         let first = self.first_line(key);
-        let line = segment.lines.get(first)?;
+        let line = self.all.get(segment + first)?;
         if let Some(seen) = line.find(tag) {
             return Some(Found { line, seen });
         }
-        let line = segment.lines.get(self.second_line(key, first))?;
+        let line = self.all.get(segment + self.other_line(tag, first))?;
         let seen = line.find(tag)?;
         Some(Found { line, seen })
     }
 
+    /// The number of the first line of a key's segment.
     #[inline(always)]
-    fn segment(&self, key: Fingerprint) -> Option<(&Segment, u32)> {
+    fn segment(&self, key: Fingerprint) -> Option<u32> {
         let place = usize::try_from(key.0 >> self.shift).ok()?;
-        let number = self.directory.get(place)?.load(Ordering::Acquire);
-        Some((self.segments.get(number as usize)?.get()?, number))
+        Some(self.directory.get(place)?.load(Ordering::Acquire))
     }
 
-    fn home(&self, key: Fingerprint) -> Option<Home<'_>> {
-        let (segment, number) = self.segment(key)?;
+    fn home(&self, key: Fingerprint) -> Option<Home> {
+        let segment = self.segment(key)?;
         let first = self.first_line(key);
+        let second = self.other_line(tag(key), first);
         Some(Home {
             segment,
-            number,
-            lines: [first, self.second_line(key, first)],
+            lines: [segment + first, segment + second],
         })
     }
 
@@ -153,52 +166,37 @@ impl Table {
     /// others, and the second line from the first and the tag, so that keys of one tag share a line
     /// as seldom as can be.
     #[inline(always)]
-    fn first_line(&self, key: Fingerprint) -> usize {
+    fn first_line(&self, key: Fingerprint) -> u32 {
         #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
         let bits = (key.0 as u32).rotate_right(8);
-        self.scaled(bits)
-    }
-
-    #[inline(always)]
-    fn second_line(&self, key: Fingerprint, first: usize) -> usize {
-        self.other_line(tag(key), first)
-    }
-
-    /// The second line of the key whose first it is, and the first of the one whose second it is.
-    /// The numbers of the two have an odd sum, modulo an even number of lines: they always differ.
-    #[inline(always)]
-    fn other_line(&self, tag: u64, line: usize) -> usize {
-        #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
-        let sum = self.scaled((tag >> 8) as u32) | 1;
-        if sum >= line {
-            sum - line
-        } else {
-            sum + self.lines - line
-        }
-    }
-
-    /// The line that is as far into a segment as a number is into its range.
-    #[inline(always)]
-    fn scaled(&self, bits: u32) -> usize {
-        #[allow(clippy::cast_possible_truncation)] // below the number of lines
-        let line = ((u64::from(bits) * self.lines as u64) >> 32) as usize;
+        // As far into the segment as the number is into its range: below the number of lines.
+        #[allow(clippy::cast_possible_truncation)]
+        let line = ((u64::from(bits) * u64::from(self.lines)) >> 32) as u32;
         line
+    }
+
+    /// The second line of the key whose first it is, and the first of the one whose second it is:
+    /// the two always differ in their last bit.
+    #[inline(always)]
+    fn other_line(&self, tag: u64, line: u32) -> u32 {
+        #[allow(clippy::cast_possible_truncation)] // the bits that are wanted
+        let way = (tag >> 16) as u32;
+        line ^ (way & self.stretch | 1)
     }
 
     /// Locks the lines of these keys.
     pub(super) fn lock(&self, keys: &[Fingerprint]) -> Locked<'_> {
         loop {
-            let mut wanted: SmallVec<[(u32, usize); 2]> = keys
+            let mut wanted: SmallVec<[u32; 2]> = keys
                 .iter()
                 .filter_map(|key| self.home(*key))
-                .flat_map(|home| home.lines.map(|line| (home.number, line)))
+                .flat_map(|home| home.lines)
                 .collect();
             wanted.sort_unstable();
             wanted.dedup();
-            let lines = wanted.into_iter().filter_map(|(number, line)| {
-                let segment = self.segments.get(number as usize)?.get()?;
-                Some(((number, line), segment.lines.get(line)?.lock()))
-            });
+            let lines = wanted
+                .into_iter()
+                .filter_map(|number| Some((number, self.all.get(number)?.lock())));
             let locked = Locked {
                 table: self,
                 lines: lines.collect(),
@@ -215,101 +213,114 @@ impl Table {
     /// when none can be moved. (R. Pagh, F. F. Rodler, "Cuckoo hashing", 2001.)
     pub(super) fn relocate(&self, key: Fingerprint, moved: impl Fn(&Seen)) -> bool {
         self.home(key).is_some_and(|home| {
-            let lines = &home.segment.lines;
             let mut from = home.lines.into_iter();
-            from.any(|from| self.relieve(lines, from, MOVES, &moved))
+            from.any(|from| self.relieve(home.segment, from, MOVES, &moved))
         })
     }
 
     /// Moves one of a line's keys to its other line, in so many moves at most.
-    fn relieve(&self, lines: &[Line], from: usize, moves: u32, moved: &impl Fn(&Seen)) -> bool {
-        let tags: SmallVec<[u64; SLOTS]> = match lines.get(from) {
+    fn relieve(&self, segment: u32, from: u32, moves: u32, moved: &impl Fn(&Seen)) -> bool {
+        let tags: SmallVec<[u64; SLOTS]> = match self.all.get(from) {
             Some(line) => line.lock().iter().map(|seen| seen.head.tag()).collect(),
             None => return false,
         };
+        let other = |tag: u64| segment + self.other_line(tag, from - segment);
         let transfer = |tag: &u64| {
-            let to = self.other_line(*tag, from);
-            transfer(lines, *tag, from, to, moved)
+            let to = other(*tag);
+            let lines = (self.all.get(from.min(to)), self.all.get(from.max(to)));
+            let (Some(first), Some(second)) = lines else {
+                return false;
+            };
+            transfer([first, second], from < to, *tag, moved)
         };
         tags.iter().any(transfer)
             || moves > 1
                 && tags.iter().any(|tag| {
-                    let to = self.other_line(*tag, from);
-                    self.relieve(lines, to, moves - 1, moved) && transfer(tag)
+                    self.relieve(segment, other(*tag), moves - 1, moved) && transfer(tag)
                 })
     }
 
     /// Splits the segment of a key; `false` when that cannot be.
     pub(super) fn split(&self, key: Fingerprint) -> bool {
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(home) = self.home(key) else {
-            return false;
-        };
-        let depth = home.segment.depth.load(Ordering::Relaxed);
-        let number = self.count.load(Ordering::Relaxed);
-        if depth >= self.bits || number >= self.segments.len() {
-            return false;
+        self.split_alone(key).is_some()
+    }
+
+    fn split_alone(&self, key: Fingerprint) -> Option<()> {
+        let from = self.segment(key)?;
+        let count = self.count.load(Ordering::Relaxed);
+        let new_depth = self.depths.get(count)?;
+        let to = number(count) * self.lines;
+        let old_depth = self.depths.get((from / self.lines) as usize)?;
+        let depth = old_depth.load(Ordering::Relaxed);
+        if depth >= self.bits {
+            return None;
         }
-        // It is made before any lock is held: that takes longest.
-        let Some(cell) = self.segments.get(number) else {
-            return false;
+        let lines = |segment| {
+            let numbers = segment..segment + self.lines;
+            numbers.filter_map(|number| Some(self.all.get(number)?.lock()))
         };
-        let other = cell.get_or_init(|| Segment::new(self.lines, depth + 1));
-        let from: Vec<_> = home.segment.lines.iter().map(Line::lock).collect();
-        for (from, to) in from.iter().zip(&other.lines) {
-            // Nobody knows of the new segment yet; the lock is for the sake of the interface.
-            let to = to.lock();
+        let locked: Vec<_> = lines(from).collect();
+        // Nobody knows of the new segment yet; the locks are for the sake of the interface.
+        for (from, to) in locked.iter().zip(lines(to)) {
             let mut place = 0;
             for seen in from.iter() {
-                if seen.head.tag() >> (55 - depth) & 1 == 1 {
+                if seen.head.tag() >> (63 - depth) & 1 == 1 {
                     to.put(place, seen.head, seen.word);
                     from.clear(seen.slot);
                     place += 1;
                 }
             }
         }
-        home.segment.depth.store(depth + 1, Ordering::Relaxed);
-        self.count.store(number + 1, Ordering::Relaxed);
+        for segment in [old_depth, new_depth] {
+            segment.store(depth + 1, Ordering::Relaxed);
+        }
+        self.count.store(count + 1, Ordering::Relaxed);
         // The second half of what led to the old segment leads to the new one.
         let span = 1_usize << (self.bits - depth);
         let first = usize::try_from(key.0 >> (64 - self.bits)).unwrap_or(0) / span * span;
-        let number = u32::try_from(number).unwrap_or(0);
         for place in &self.directory[first + span / 2..first + span] {
-            place.store(number, Ordering::Release);
+            place.store(to, Ordering::Release);
         }
-        drop(from);
-        true
+        drop(locked);
+        Some(())
     }
 
     /// How many lines there are.
-    pub(super) fn lines(&self) -> usize {
-        self.count.load(Ordering::Relaxed) * self.lines
+    pub(super) fn lines(&self) -> u32 {
+        number(self.count.load(Ordering::Relaxed)) * self.lines
     }
 
-    /// Locks a line by its number, counted over all segments.
-    pub(super) fn lock_line(&self, number: usize) -> Option<LockedLine<'_>> {
-        let segment = self.segments.get(number / self.lines)?.get()?;
-        Some(segment.lines.get(number % self.lines)?.lock())
+    /// Locks a line by its number.
+    pub(super) fn lock_line(&self, number: u32) -> Option<LockedLine<'_>> {
+        Some(self.all.get(number)?.lock())
     }
 
     /// The numbers of the lines of the segment of a key, as [`lock_line`](Self::lock_line) has them.
-    pub(super) fn lines_beside(&self, key: Fingerprint) -> core::ops::Range<usize> {
-        let number = self.home(key).map_or(0, |home| home.number as usize);
-        number * self.lines..(number + 1) * self.lines
+    pub(super) fn lines_beside(&self, key: Fingerprint) -> core::ops::Range<u32> {
+        let segment = self.segment(key).unwrap_or(0);
+        segment..segment + self.lines
     }
 }
 
-/// Moves a key from one of its lines to the other, if it is there and there is room.
-fn transfer(lines: &[Line], tag: u64, from: usize, to: usize, moved: &impl Fn(&Seen)) -> bool {
-    debug_assert_ne!(from, to, "whose lock is not to be taken twice");
-    let (Some(first), Some(second)) = (lines.get(from.min(to)), lines.get(from.max(to))) else {
-        return false;
-    };
-    let (first, second) = (first.lock(), second.lock());
-    let (from, to) = if from < to {
-        (&first, &second)
+/// Of lines, which are far fewer than that: a table of the most keys has 2^28 at most.
+fn number(lines: usize) -> u32 {
+    u32::try_from(lines).unwrap_or(u32::MAX)
+}
+
+/// Moves a key from one of its lines to the other, from the first to the second in the order in
+/// which they are locked or the other way, if it is there and there is room.
+pub(super) fn transfer(
+    lines: [Line<'_>; 2],
+    to_second: bool,
+    tag: u64,
+    moved: &impl Fn(&Seen),
+) -> bool {
+    let [first, second] = lines.map(Line::lock);
+    let (from, to) = if to_second {
+        (first, second)
     } else {
-        (&second, &first)
+        (second, first)
     };
     let (Some(seen), Some(place)) = (from.find(tag), to.empty()) else {
         return false;
@@ -329,19 +340,10 @@ impl fmt::Debug for Table {
     }
 }
 
-impl Segment {
-    fn new(lines: usize, depth: u32) -> Self {
-        Self {
-            lines: (0..lines).map(|_| Line::new()).collect(),
-            depth: AtomicU32::new(depth),
-        }
-    }
-}
-
 /// Some lines, in order, whose locks are held.
 pub(super) struct Locked<'a> {
     table: &'a Table,
-    lines: SmallVec<[((u32, usize), LockedLine<'a>); 2]>,
+    lines: SmallVec<[(u32, LockedLine<'a>); 2]>,
 }
 
 /// A slot of a locked line.
@@ -353,21 +355,18 @@ pub(super) struct Place {
 
 impl<'a> Locked<'a> {
     fn covers(&self, key: Fingerprint) -> bool {
-        self.table.home(key).is_some_and(|home| {
-            home.lines
-                .iter()
-                .all(|line| self.position((home.number, *line)).is_some())
-        })
+        self.pair(key).iter().all(Option::is_some)
     }
 
-    fn position(&self, line: (u32, usize)) -> Option<usize> {
-        self.lines.binary_search_by_key(&line, |(id, _)| *id).ok()
+    fn position(&self, number: u32) -> Option<usize> {
+        let found = self.lines.binary_search_by_key(&number, |line| line.0);
+        found.ok()
     }
 
     /// The two lines of a key, by their position among those that are locked.
     fn pair(&self, key: Fingerprint) -> [Option<usize>; 2] {
         match self.table.home(key) {
-            Some(home) => home.lines.map(|line| self.position((home.number, line))),
+            Some(home) => home.lines.map(|line| self.position(line)),
             None => [None, None],
         }
     }

@@ -63,7 +63,8 @@ impl Counter {
     #[inline(always)]
     fn now(&self) -> Timestamp {
         let nanos = self.clock.delta_as_nanos(self.origin, self.clock.raw());
-        Timestamp::from_nanos(self.anchor.as_nanos().saturating_add(nanos))
+        // Counted from the start of this process: the sum is reached in some hundred years.
+        Timestamp::from_nanos(self.anchor.as_nanos().wrapping_add(nanos))
     }
 }
 

@@ -87,7 +87,7 @@ fn a_segment_is_nearly_full_before_it_is_split_and_nothing_is_lost_then() {
         assert!(admit(&backend, &policy, &keys.to_string()));
         keys += 1;
     }
-    let full = keys as usize * 100 / (one_segment * SLOTS);
+    let full = keys * 100 / (one_segment * u32::try_from(SLOTS).unwrap());
     assert!(
         full >= 72,
         "{full} %: as full as a table of the most keys is to be"
