@@ -252,7 +252,7 @@ impl Engine {
                 }
                 let lines = self.states.table.lines_beside(key);
                 let drop_all = |since| -> usize {
-                    let lines = lines.clone();
+                    let lines = lines.clone().filter(|_| self.reclaim.is_due(since));
                     lines
                         .map(|line| drop_expired(&self.states, line, since, SLOTS).0)
                         .sum()

@@ -88,6 +88,11 @@ impl<'a> Line<'a> {
         &self.0[2 * slot + 1]
     }
 
+    /// Has the processor fetch the line.
+    pub(super) fn fetch(self) {
+        core::hint::black_box(self.head(0).load(Ordering::Relaxed));
+    }
+
     /// The slot of a tag.
     #[inline(always)]
     pub(super) fn find(self, tag: u64) -> Option<Seen> {

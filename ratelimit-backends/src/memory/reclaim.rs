@@ -60,11 +60,16 @@ impl Reclaim {
 
     /// Looks for a key that can be forgotten; whether there was one.
     pub(super) fn make_room(&self, states: &States, now: Timestamp) -> bool {
-        if now.as_nanos() < self.not_before.load(Ordering::Relaxed) {
+        if !self.is_due(now) {
             return false;
         }
         let hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         self.turn(hand, states, now, AT_MOST, 1) > 0
+    }
+
+    /// Whether anything may be there to be forgotten.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now.as_nanos() >= self.not_before.load(Ordering::Relaxed)
     }
 
     fn turn(

@@ -22,7 +22,7 @@ use super::sync::AtomicU32;
 use super::sync::{AtomicUsize, Ordering};
 
 /// The most lines of a segment. Few enough that copying them takes some microseconds.
-const MOST_LINES: usize = 1_024;
+const MOST_LINES: usize = 512;
 
 /// The fewest, an even number: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
@@ -34,11 +34,13 @@ const MOVES: u32 = 2;
 const FULL: usize = 72;
 
 /// The most keys of a table: those of as many segments as a directory of some megabytes leads to.
-pub(super) const MOST_KEYS: usize = (MOST_LINES << 17) * SLOTS / 100 * FULL;
+pub(super) const MOST_KEYS: usize = (MOST_LINES << 18) * SLOTS / 100 * FULL;
 
-/// How often a segment can be split more often than the most keys ask for on average. One that can
-/// be split no more is full.
-const SPARE_SPLITS: u32 = 2;
+/// How often a segment can be split more often than the most keys ask for on average; one that can be
+/// split no more is full. Of few keys, more may happen to be of one segment.
+fn spare_splits(splits: u32) -> u32 {
+    if splits == 0 { 2 } else { 1 }
+}
 
 /// Segments that there may be beyond one and a quarter times what the most keys ask for on average.
 const SPARE_SEGMENTS: usize = 3;
@@ -107,7 +109,7 @@ impl Table {
     pub(super) fn new(max_keys: usize) -> Self {
         let lines = max_keys.min(MOST_KEYS) * 100 / (FULL * SLOTS) + 1;
         let splits = lines.div_ceil(MOST_LINES).next_power_of_two().ilog2();
-        let bits = splits + SPARE_SPLITS;
+        let bits = splits + spare_splits(splits);
         let lines = lines.div_ceil(1 << splits).max(FEWEST_LINES);
         let lines = if lines < STRETCH {
             lines.next_power_of_two()
@@ -260,6 +262,10 @@ impl Table {
             let numbers = segment..segment + self.lines;
             numbers.filter_map(|number| Some(self.all.get(number)?.lock()))
         };
+        // Fetched one after the other while nobody waits, as a lock waits for what it locks.
+        for line in (from..from + self.lines).filter_map(|number| self.all.get(number)) {
+            line.fetch();
+        }
         let locked: Vec<_> = lines(from).collect();
         // Nobody knows of the new segment yet; the locks are for the sake of the interface.
         for (from, to) in locked.iter().zip(lines(to)) {
