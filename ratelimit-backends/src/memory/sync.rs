@@ -5,14 +5,18 @@ pub(super) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering}
 #[cfg(loom)]
 pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Waits a moment for another thread; longer the more often it was called.
+/// Waits a moment for another thread; longer the more often it was called, so that of two that want
+/// one line again and again, one goes on while it has the line, instead of each taking it from the
+/// other.
 pub(super) fn pause(tries: &mut u32) {
     *tries = tries.saturating_add(1);
     #[cfg(loom)]
     loom::thread::yield_now();
     #[cfg(not(loom))]
     if *tries < 64 {
-        core::hint::spin_loop();
+        for _ in 0..16_u32 << (*tries).min(5) {
+            core::hint::spin_loop();
+        }
     } else {
         // Its holder may wait for this very processor.
         std::thread::yield_now();

@@ -213,15 +213,15 @@ impl Table {
     /// Makes room for a key by moving one that is in its way to that one's other line, where there
     /// is room or another can be moved for it, and says which before its lines are unlocked; `false`
     /// when none can be moved. (R. Pagh, F. F. Rodler, "Cuckoo hashing", 2001.)
-    pub(super) fn relocate(&self, key: Fingerprint, moved: impl Fn(&Seen)) -> bool {
+    pub(super) fn relocate(&self, key: Fingerprint, on_move: impl Fn(&Seen)) -> bool {
         self.home(key).is_some_and(|home| {
             let mut from = home.lines.into_iter();
-            from.any(|from| self.relieve(home.segment, from, MOVES, &moved))
+            from.any(|from| self.relieve(home.segment, from, MOVES, &on_move))
         })
     }
 
     /// Moves one of a line's keys to its other line, in so many moves at most.
-    fn relieve(&self, segment: u32, from: u32, moves: u32, moved: &impl Fn(&Seen)) -> bool {
+    fn relieve(&self, segment: u32, from: u32, moves: u32, on_move: &impl Fn(&Seen)) -> bool {
         let tags: SmallVec<[u64; SLOTS]> = match self.all.get(from) {
             Some(line) => line.lock().iter().map(|seen| seen.head.tag()).collect(),
             None => return false,
@@ -233,12 +233,12 @@ impl Table {
             let (Some(first), Some(second)) = lines else {
                 return false;
             };
-            transfer([first, second], from < to, *tag, moved)
+            transfer([first, second], from < to, *tag, on_move)
         };
         tags.iter().any(transfer)
             || moves > 1
                 && tags.iter().any(|tag| {
-                    self.relieve(segment, other(*tag), moves - 1, moved) && transfer(tag)
+                    self.relieve(segment, other(*tag), moves - 1, on_move) && transfer(tag)
                 })
     }
 
@@ -320,7 +320,7 @@ pub(super) fn transfer(
     lines: [Line<'_>; 2],
     to_second: bool,
     tag: u64,
-    moved: &impl Fn(&Seen),
+    on_move: &impl Fn(&Seen),
 ) -> bool {
     let [first, second] = lines.map(Line::lock);
     let (from, to) = if to_second {
@@ -334,7 +334,7 @@ pub(super) fn transfer(
     // There before it is gone here: who finds it in neither asks again with the locks.
     to.put(place, seen.head, seen.word);
     from.clear(seen.slot);
-    moved(&seen);
+    on_move(&seen);
     true
 }
 
