@@ -3,6 +3,7 @@
 mod attribute;
 mod giving_up;
 mod harness;
+mod histories;
 mod posture;
 mod queue;
 mod smoothing;
