@@ -120,7 +120,8 @@ fn go_through<K, C: Contender<K>>(contender: &C, round: Round<'_, K>) {
 /// A time is worth nothing if the answers were others than the case says.
 fn verify<C>(expected: usize, decisions: usize, allowed: bool) {
     assert_eq!(
-        expected, decisions,
+        expected,
+        decisions,
         "only so many of the answers of {} were `allowed: {allowed}`, which all of them had to be",
         core::any::type_name::<C>()
     );

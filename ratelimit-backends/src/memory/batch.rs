@@ -20,7 +20,7 @@ struct Item<'c> {
     check: Check<'c>,
 }
 
-/// Where a check finds its state: its own key's, or the bucket of its policy.
+/// Where a check finds its state: in the item of its key, by its index, or in the bucket of its policy.
 enum Holder {
     Key(usize),
     Bucket(Identity),
@@ -61,16 +61,16 @@ impl Engine {
         may_share: bool,
     ) -> Result<Answers, Stop> {
         let mut items: Vec<Item<'c>> = Vec::with_capacity(checks.len());
-        let mut places: HashMap<Fingerprint, usize> = HashMap::with_capacity(checks.len());
+        let mut indices: HashMap<Fingerprint, usize> = HashMap::with_capacity(checks.len());
         let mut buckets: HashMap<Identity, KeyState> = HashMap::new();
         let mut answers: Answers = Vec::with_capacity(checks.len());
         let mut stopped = None;
         for (check, key) in checks.iter().zip(keys) {
-            let holder = match places.get(key) {
-                Some(place) => Holder::Key(*place),
+            let holder = match indices.get(key) {
+                Some(index) => Holder::Key(*index),
                 None => match self.item(session, check, *key, &items, may_share) {
                     Ok(Some(item)) => {
-                        places.insert(*key, items.len());
+                        indices.insert(*key, items.len());
                         items.push(item);
                         Holder::Key(items.len() - 1)
                     }
@@ -82,9 +82,9 @@ impl Engine {
                 },
             };
             let state = match holder {
-                Holder::Key(place) => {
-                    items[place].check = *check;
-                    &mut items[place].state
+                Holder::Key(index) => {
+                    items[index].check = *check;
+                    &mut items[index].state
                 }
                 Holder::Bucket(policy) => match buckets.entry(policy) {
                     std::collections::hash_map::Entry::Occupied(bucket) => bucket.into_mut(),

@@ -150,6 +150,7 @@ impl Engine {
         while tries < TRIES {
             match self.try_to_decide(key, check) {
                 Tried::Done(decision) => return Ok(decision),
+                // This counts the try.
                 Tried::Changed => pause(&mut tries),
                 Tried::Impossible => break,
             }
@@ -252,7 +253,10 @@ impl Engine {
                 }
                 let lines = self.states.table.lines_beside(key);
                 let drop_all = |since| -> usize {
-                    let lines = lines.clone().filter(|_| self.reclaim.is_due(since));
+                    if !self.reclaim.is_due(since) {
+                        return 0;
+                    }
+                    let lines = lines.clone();
                     lines
                         .map(|line| drop_expired(&self.states, line, since, SLOTS).0)
                         .sum()

@@ -208,6 +208,7 @@ impl LockedLine<'_> {
     /// Puts a state into a slot, whoever had it before.
     pub(super) fn put(&self, slot: usize, head: Head, word: u64) {
         let place = self.0.head(slot);
+        // Nothing to empty where it goes on standing for its key.
         if place.load(Ordering::Relaxed) & !LOCKED != head.0 {
             self.clear(slot);
         }

@@ -2,7 +2,7 @@
 //!
 //! - `hash`: what a key is known by.
 //! - `line`: four slots in a cache line, and their lock; `lines`: all of them; `table`: how a key finds
-//!   its own, and how the table grows.
+//!   its own two, and how room is made in them.
 //! - `packings`, `unpacked`: how states are kept in words, and those that are not.
 //! - `states`: all of these together: the state of a key, by slot.
 //! - `reclaim`: how keys are forgotten that equal fresh ones.
@@ -10,6 +10,7 @@
 //! - `session`: the lines of some keys, locked.
 //! - `engine`, `batch`: a question, several as one; the backend's methods on top of them are here.
 //! - `time`: where `now` comes from; `sync`: the atomics.
+//! - `models`: lines under a model checker; `tests`: the promises below.
 
 mod batch;
 mod engine;
@@ -56,8 +57,10 @@ use engine::Engine;
 ///
 /// At most [`max_keys`](MemoryBuilder::max_keys) keys are kept (default
 /// [one million](Self::DEFAULT_MAX_KEYS)), whatever clients send: a key is kept as a fingerprint, so
-/// its length does not matter. The table grows by splitting one of its segments at a time, and
-/// keeps the memory that it once had. A `sliding_window` keeps 16 to 32 bytes more for each call
+/// its length does not matter. Room for all of them is asked of the operating system at once (about
+/// 32 MB for the default), which gives memory for it as keys come, where it works that way; where it
+/// refuses, fewer keys are kept. The table grows by splitting one of its segments at a time, and keeps
+/// the memory that it once had. A `sliding_window` keeps 16 to 32 bytes more for each call
 /// that it admitted within its period, at most [`max_log`](MemoryBuilder::max_log) of them a key:
 /// the calls that a server can take bound it, not the number of keys.
 ///

@@ -1,7 +1,5 @@
-//! The concurrent core under a model checker: every order in which two threads can see a line's
-//! loads and stores.
-//!
-//! `RUSTFLAGS="--cfg loom" cargo test -p ratelimit-backends --lib models`
+//! The concurrent core under a model checker: every order in which two threads can see the loads and
+//! stores of a line, or of the two between which a key is moved. CONTRIBUTING.md has the command.
 
 use loom::sync::Arc;
 use loom::thread;

@@ -1,8 +1,8 @@
 //! How keys are forgotten that equal fresh ones: in passing, a few lines at a time.
 //!
 //! One hand goes round over all lines. Each new key moves it on by some lines; a new key for which
-//! there is no room moves it until there is, or until it has been everywhere and has found that
-//! nothing can be forgotten before a certain instant.
+//! there is no room moves it until there is, by a thousand lines at most. When it has been everywhere
+//! for nothing, it is known before which instant nothing can be forgotten, and nobody looks until then.
 //!
 //! While there is room, a key is only forgotten when it has been as good as fresh for a while: a
 //! bucket that is refilled within microseconds is fresh nearly always, and in use all the same.
@@ -22,7 +22,7 @@ const IN_PASSING: u32 = 2;
 /// How long a key must have been fresh to be forgotten while there is room.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Lines that are looked at for a new key for which there is no room: microseconds.
+/// Lines that are looked at for a new key for which there is no room: some microseconds' work.
 const AT_MOST: u32 = 1_024;
 
 #[derive(Debug, Default)]
@@ -40,8 +40,8 @@ pub(super) struct Reclaim {
     hand: Mutex<Hand>,
     /// Before this instant the hand has been everywhere for nothing.
     not_before: AtomicU64,
-    /// The earliest instant at which a key can be forgotten that came since the hand was last
-    /// everywhere.
+    /// The earliest instant at which a key can be forgotten that came, or was moved, since the hand
+    /// was last everywhere.
     expected: AtomicU64,
 }
 

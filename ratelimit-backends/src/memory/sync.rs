@@ -5,9 +5,9 @@ pub(super) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering}
 #[cfg(loom)]
 pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Waits a moment for another thread; longer the more often it was called, so that of two that want
-/// one line again and again, one goes on while it has the line, instead of each taking it from the
-/// other.
+/// Counts one more try, and waits a moment for another thread: longer the more tries there were, so
+/// that of two that want one line again and again, one goes on while it has the line, instead of each
+/// taking it from the other.
 pub(super) fn pause(tries: &mut u32) {
     *tries = tries.saturating_add(1);
     #[cfg(loom)]

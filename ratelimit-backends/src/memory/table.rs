@@ -2,7 +2,7 @@
 //! J. Nievergelt, N. Pippenger, H. R. Strong, 1979).
 //!
 //! A key may live in two lines of one segment; a new one goes to the first that has room. When
-//! neither has, a key in its way is moved to that one's other line; when none can be, the segment
+//! neither has, a key in its way is moved to its own other line; when none can be, the segment
 //! is split in two by one more bit of its keys' tags, and nothing else moves: no growth stops a
 //! caller for longer than it takes to copy one segment. A line of a segment becomes the same line of
 //! the two that it is split into, so that segments need no hashes of whole keys. Lines are never
@@ -16,15 +16,14 @@ use std::sync::{Mutex, PoisonError};
 use smallvec::SmallVec;
 
 use super::hash::Fingerprint;
-use super::line::{Line, LockedLine, SLOTS, Seen, TAG};
+use super::line::{Head, Line, LockedLine, SLOTS, Seen, TAG};
 use super::lines::Lines;
-use super::sync::AtomicU32;
-use super::sync::{AtomicUsize, Ordering};
+use super::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// The most lines of a segment. Few enough that copying them takes some microseconds.
 const MOST_LINES: usize = 512;
 
-/// The fewest, an even number: with less, two lines are seldom enough.
+/// The fewest: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
 
 /// The most keys that are moved to make room for one.
@@ -36,7 +35,7 @@ const FULL: usize = 72;
 /// The most keys of a table: those of as many segments as a directory of some megabytes leads to.
 pub(super) const MOST_KEYS: usize = (MOST_LINES << 18) * SLOTS / 100 * FULL;
 
-/// How often a segment can be split more often than the most keys ask for on average; one that can be
+/// How many times more a segment can be split than the most keys ask for on average; one that can be
 /// split no more is full. Of few keys, more may happen to be of one segment.
 fn spare_splits(splits: u32) -> u32 {
     if splits == 0 { 2 } else { 1 }
@@ -70,12 +69,12 @@ pub(super) struct Table {
     all: Lines,
     /// How many of the highest bits of their tags the keys of each segment have in common.
     depths: Box<[AtomicU32]>,
-    /// How many there are.
-    count: AtomicUsize,
+    /// How many segments are in use.
+    segments: AtomicUsize,
     growing: Mutex<()>,
-    /// Of each segment: some [`STRETCH`]es, or part of one that is a power of two.
-    lines: u32,
-    /// What of a line's number is its place in its stretch.
+    /// Some [`STRETCH`]es, or part of one that is a power of two.
+    segment_lines: u32,
+    /// The bits of a line's number that are its place in its stretch.
     stretch: u32,
     /// How many of the highest bits of a fingerprint lead through the directory.
     bits: u32,
@@ -123,9 +122,9 @@ impl Table {
             directory: zeros(1_usize << bits),
             depths: zeros(all.len() / lines),
             all,
-            count: AtomicUsize::new(1),
+            segments: AtomicUsize::new(1),
             growing: Mutex::new(()),
-            lines: number(lines),
+            segment_lines: number(lines),
             stretch: number(lines.min(STRETCH) - 1),
             bits,
             shift: 64 - bits,
@@ -173,7 +172,7 @@ impl Table {
         let bits = (key.0 as u32).rotate_right(8);
         // As far into the segment as the number is into its range: below the number of lines.
         #[allow(clippy::cast_possible_truncation)]
-        let line = ((u64::from(bits) * u64::from(self.lines)) >> 32) as u32;
+        let line = ((u64::from(bits) * u64::from(self.segment_lines)) >> 32) as u32;
         line
     }
 
@@ -248,22 +247,23 @@ impl Table {
         self.split_alone(key).is_some()
     }
 
+    /// Nobody else may be splitting a segment.
     fn split_alone(&self, key: Fingerprint) -> Option<()> {
         let from = self.segment(key)?;
-        let count = self.count.load(Ordering::Relaxed);
-        let new_depth = self.depths.get(count)?;
-        let to = number(count) * self.lines;
-        let old_depth = self.depths.get((from / self.lines) as usize)?;
+        let segments = self.segments.load(Ordering::Relaxed);
+        let new_depth = self.depths.get(segments)?;
+        let to = number(segments) * self.segment_lines;
+        let old_depth = self.depths.get((from / self.segment_lines) as usize)?;
         let depth = old_depth.load(Ordering::Relaxed);
         if depth >= self.bits {
             return None;
         }
         let lines = |segment| {
-            let numbers = segment..segment + self.lines;
+            let numbers = segment..segment + self.segment_lines;
             numbers.filter_map(|number| Some(self.all.get(number)?.lock()))
         };
         // Fetched one after the other while nobody waits, as a lock waits for what it locks.
-        for line in (from..from + self.lines).filter_map(|number| self.all.get(number)) {
+        for line in (from..from + self.segment_lines).filter_map(|number| self.all.get(number)) {
             line.fetch();
         }
         let locked: Vec<_> = lines(from).collect();
@@ -278,10 +278,10 @@ impl Table {
                 }
             }
         }
-        for segment in [old_depth, new_depth] {
-            segment.store(depth + 1, Ordering::Relaxed);
+        for one_more in [old_depth, new_depth] {
+            one_more.store(depth + 1, Ordering::Relaxed);
         }
-        self.count.store(count + 1, Ordering::Relaxed);
+        self.segments.store(segments + 1, Ordering::Relaxed);
         // The second half of what led to the old segment leads to the new one.
         let span = 1_usize << (self.bits - depth);
         let first = usize::try_from(key.0 >> (64 - self.bits)).unwrap_or(0) / span * span;
@@ -292,9 +292,9 @@ impl Table {
         Some(())
     }
 
-    /// How many lines there are.
+    /// How many lines are in use: those of every segment, from the first on.
     pub(super) fn lines(&self) -> u32 {
-        number(self.count.load(Ordering::Relaxed)) * self.lines
+        number(self.segments.load(Ordering::Relaxed)) * self.segment_lines
     }
 
     /// Locks a line by its number.
@@ -305,7 +305,7 @@ impl Table {
     /// The numbers of the lines of the segment of a key, as [`lock_line`](Self::lock_line) has them.
     pub(super) fn lines_beside(&self, key: Fingerprint) -> core::ops::Range<u32> {
         let segment = self.segment(key).unwrap_or(0);
-        segment..segment + self.lines
+        segment..segment + self.segment_lines
     }
 }
 
@@ -408,7 +408,7 @@ impl<'a> Locked<'a> {
         })
     }
 
-    pub(super) fn put(&self, place: Place, head: super::line::Head, word: u64) {
+    pub(super) fn put(&self, place: Place, head: Head, word: u64) {
         self.line(place.line).put(place.slot, head, word);
     }
 
@@ -432,7 +432,7 @@ mod tests {
             for key in 0..10_000_u32 {
                 let key = seeds.key(&policy, KeyRef::from_bytes(&key.to_le_bytes()));
                 let [first, second] = table.home(key).unwrap().lines;
-                assert_ne!(first, second, "{} lines", table.lines);
+                assert_ne!(first, second, "{} lines", table.segment_lines);
                 assert_eq!(table.other_line(tag(key), second), first);
             }
         }

@@ -63,7 +63,7 @@ impl Counter {
     #[inline(always)]
     fn now(&self) -> Timestamp {
         let nanos = self.clock.delta_as_nanos(self.origin, self.clock.raw());
-        // Counted from the start of this process: the sum is reached in some hundred years.
+        // The sum stays below 2^64 until the year 2554.
         Timestamp::from_nanos(self.anchor.as_nanos().wrapping_add(nanos))
     }
 }

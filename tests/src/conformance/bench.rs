@@ -55,14 +55,9 @@ impl Bench {
             .enable_all()
             .build()
             .expect("a runtime");
-        let open = async |_| Instance(store.open(time.clone()).await);
-        let instances = runtime.block_on(async {
-            let mut instances = Vec::new();
-            for index in 0..3 {
-                instances.push(open(index).await);
-            }
-            instances
-        });
+        let instances = (0..3)
+            .map(|_| Instance(runtime.block_on(store.open(time.clone()))))
+            .collect();
         Self {
             runtime,
             instances,

@@ -15,6 +15,8 @@
 //! | [`concurrency`] | whoever asks at once, exactly the limit is admitted |
 //! | [`errors`] | what cannot be decided is an error of the right kind |
 //! | [`real_time`] | the store's own clock: few cases, bounds only |
+//!
+//! [`mod@bench`] has what the cases share, [`follow`] the judge of histories.
 
 pub mod bench;
 pub mod concurrency;

@@ -1,13 +1,76 @@
-//! Backends that misbehave, to see what the framework makes of it.
+//! Backends around the memory backend that misbehave, or can do less, to see what the framework makes
+//! of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ratelimit::{
-    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error,
-    ErrorKind, Join, JoinScope, MemoryBackend, Outcome, Pong, Sweep, Swept,
+    Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, ClockKind,
+    Decision, Error, ErrorKind, Join, JoinScope, MemoryBackend, Outcome,
 };
+
+/// Methods of a backend that are those of the one that it keeps in a field.
+macro_rules! passed_on {
+    ($field:tt: $($method:ident)+) => {$(
+        passed_on! { @$method $field }
+    )+};
+    (@decide $field:tt) => {
+        fn decide<'a>(
+            &'a self,
+            checks: &'a [::ratelimit::Check<'a>],
+            join: ::ratelimit::Join,
+        ) -> ::ratelimit::BoxFuture<'a, ::ratelimit::Answers> {
+            self.$field.decide(checks, join)
+        }
+    };
+    (@peek $field:tt) => {
+        fn peek<'a>(
+            &'a self,
+            checks: &'a [::ratelimit::Check<'a>],
+        ) -> ::ratelimit::BoxFuture<'a, ::ratelimit::Answers> {
+            self.$field.peek(checks)
+        }
+    };
+    (@adjust $field:tt) => {
+        fn adjust<'a>(
+            &'a self,
+            adjusts: &'a [::ratelimit::Adjust<'a>],
+        ) -> ::ratelimit::BoxFuture<'a, ::ratelimit::Answers> {
+            self.$field.adjust(adjusts)
+        }
+    };
+    (@reset $field:tt) => {
+        fn reset<'a>(
+            &'a self,
+            checks: &'a [::ratelimit::Check<'a>],
+        ) -> ::ratelimit::BoxFuture<'a, Result<(), ::ratelimit::Error>> {
+            self.$field.reset(checks)
+        }
+    };
+    (@ping $field:tt) => {
+        fn ping(
+            &self,
+        ) -> ::ratelimit::BoxFuture<'_, Result<::ratelimit::Pong, ::ratelimit::Error>> {
+            self.$field.ping()
+        }
+    };
+    (@sweep $field:tt) => {
+        fn sweep(
+            &self,
+            sweep: ::ratelimit::Sweep,
+        ) -> ::ratelimit::BoxFuture<'_, Result<::ratelimit::Swept, ::ratelimit::Error>> {
+            self.$field.sweep(sweep)
+        }
+    };
+    (@close $field:tt) => {
+        fn close(&self) -> ::ratelimit::BoxFuture<'_, ()> {
+            self.$field.close()
+        }
+    };
+}
+
+pub(crate) use passed_on;
 
 /// What a [`Faulty`] backend does when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,21 +185,7 @@ impl Backend for Faulty {
         Box::pin(self.act(self.inner.adjust(adjusts)))
     }
 
-    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        self.inner.reset(checks)
-    }
-
-    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        self.inner.ping()
-    }
-
-    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
-        self.inner.sweep(sweep)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+    passed_on! { inner: reset ping sweep close }
 }
 
 /// A backend that makes every call wait, asked or not.
@@ -157,27 +206,24 @@ impl Backend for Delaying {
         })
     }
 
-    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
-        self.0.peek(checks)
+    passed_on! { 0: peek adjust reset ping sweep close }
+}
+
+/// A backend that has one algorithm and a slow clock.
+pub(crate) struct Small(MemoryBackend, Capabilities);
+
+impl Small {
+    pub(crate) fn new() -> Self {
+        let capabilities = Capabilities::new(AlgorithmSet::EMPTY.with(Algorithm::TokenBucket))
+            .with_clock(ClockKind::Server, Duration::from_millis(1));
+        Self(MemoryBackend::new(), capabilities)
+    }
+}
+
+impl Backend for Small {
+    fn capabilities(&self) -> &Capabilities {
+        &self.1
     }
 
-    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
-        self.0.adjust(adjusts)
-    }
-
-    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        self.0.reset(checks)
-    }
-
-    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        self.0.ping()
-    }
-
-    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
-        self.0.sweep(sweep)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
+    passed_on! { 0: decide peek adjust reset ping sweep close }
 }

@@ -1,9 +1,10 @@
 //! Start-up validation: every fault, with its place, at once.
 
 use ratelimit::{
-    Algorithm, AlgorithmSet, Backend, Builder, Capabilities, MemoryBackend, Mode, OnError,
-    Override, Policy, Registry, rate, ratelimit,
+    Algorithm, Builder, MemoryBackend, Mode, OnError, Override, Policy, Registry, rate, ratelimit,
 };
+
+use crate::backends::Small;
 
 /// Faulty sites, which only the tests here validate.
 mod faulty {
@@ -268,70 +269,6 @@ fn several_backends_need_a_default_where_a_site_names_none() {
     let found = faults(builder, &["agreed"]);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].contains("several backends are registered, and none is the default"));
-}
-
-/// A backend that has one algorithm and a slow clock.
-struct Small(MemoryBackend, Capabilities);
-
-impl Small {
-    fn new() -> Self {
-        let capabilities = Capabilities::new(AlgorithmSet::EMPTY.with(Algorithm::TokenBucket))
-            .with_clock(
-                ratelimit::ClockKind::Server,
-                std::time::Duration::from_millis(1),
-            );
-        Self(MemoryBackend::new(), capabilities)
-    }
-}
-
-impl Backend for Small {
-    fn capabilities(&self) -> &Capabilities {
-        &self.1
-    }
-
-    fn decide<'a>(
-        &'a self,
-        checks: &'a [ratelimit::Check<'a>],
-        join: ratelimit::Join,
-    ) -> ratelimit::BoxFuture<'a, ratelimit::Answers> {
-        self.0.decide(checks, join)
-    }
-
-    fn peek<'a>(
-        &'a self,
-        checks: &'a [ratelimit::Check<'a>],
-    ) -> ratelimit::BoxFuture<'a, ratelimit::Answers> {
-        self.0.peek(checks)
-    }
-
-    fn adjust<'a>(
-        &'a self,
-        adjusts: &'a [ratelimit::Adjust<'a>],
-    ) -> ratelimit::BoxFuture<'a, ratelimit::Answers> {
-        self.0.adjust(adjusts)
-    }
-
-    fn reset<'a>(
-        &'a self,
-        checks: &'a [ratelimit::Check<'a>],
-    ) -> ratelimit::BoxFuture<'a, Result<(), ratelimit::Error>> {
-        self.0.reset(checks)
-    }
-
-    fn ping(&self) -> ratelimit::BoxFuture<'_, Result<ratelimit::Pong, ratelimit::Error>> {
-        self.0.ping()
-    }
-
-    fn sweep(
-        &self,
-        sweep: ratelimit::Sweep,
-    ) -> ratelimit::BoxFuture<'_, Result<ratelimit::Swept, ratelimit::Error>> {
-        self.0.sweep(sweep)
-    }
-
-    fn close(&self) -> ratelimit::BoxFuture<'_, ()> {
-        self.0.close()
-    }
 }
 
 #[ratelimit(name = "windowed", rate = "10/m", algorithm = "fixed_window")]

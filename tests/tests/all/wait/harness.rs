@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use ratelimit::{
-    Adjust, Algorithm, Answers, Ask, Backend, BoxFuture, Capabilities, Check, Decision, Error,
-    Join, ManualClock, MemoryBackend, Outcome, Policy, Pong, Quota, Registry, Rejection, Sweep,
-    Swept, rate,
+    Algorithm, Answers, Ask, Backend, BoxFuture, Capabilities, Check, Decision, Error, Join,
+    ManualClock, MemoryBackend, Outcome, Policy, Quota, Registry, Rejection, rate,
 };
+
+use crate::backends::passed_on;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const TICK: Duration = Duration::from_nanos(1);
@@ -230,29 +231,7 @@ impl Backend for Counting {
         }))
     }
 
-    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
-        self.inner.peek(checks)
-    }
-
-    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
-        self.inner.adjust(adjusts)
-    }
-
-    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        self.inner.reset(checks)
-    }
-
-    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        self.inner.ping()
-    }
-
-    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
-        self.inner.sweep(sweep)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+    passed_on! { inner: peek adjust reset ping sweep close }
 }
 
 /// A registry with such a backend, and the clock of both.
