@@ -57,3 +57,27 @@ fn reserved(_: usize) -> Option<Box<[AtomicU64]>> {
 fn zeros(words: usize) -> Box<[AtomicU64]> {
     (0..words).map(|_| AtomicU64::new(0)).collect()
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_too_many_are_asked_for_there_are_fewer_of_them() {
+        let all = Lines::new(1 << 50, 16);
+        assert!((16..1 << 50).contains(&all.len()), "{}", all.len());
+        let last = all.get(u32::try_from(all.len() - 1).unwrap_or(u32::MAX));
+        assert!(last.is_some_and(|line| line.lock().used() == 0));
+    }
+
+    #[test]
+    fn every_line_fills_one_cache_line() {
+        for lines in [16, 1_000, 100_000] {
+            let all = Lines::new(lines, 16);
+            assert_eq!(all.len(), lines);
+            assert!(all.get(u32::try_from(lines).unwrap()).is_none());
+            let first = &raw const all.words[usize::from(all.start)];
+            assert_eq!(first.align_offset(64), 0);
+        }
+    }
+}

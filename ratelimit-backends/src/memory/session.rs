@@ -254,7 +254,7 @@ impl Drop for Session<'_, '_> {
             tracing::warn!(
                 policy = policy.name(),
                 max_keys = self.engine.states.max_keys(),
-                "the memory backend is full of live keys: new keys of this policy share one bucket"
+                "the memory backend has no room beside its live keys: new keys of this policy share one bucket"
             );
         }
     }
