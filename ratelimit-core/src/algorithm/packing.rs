@@ -26,7 +26,7 @@ use crate::limits::Limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packing {
     algorithm: Algorithm,
-    /// The bits of a count.
+    /// The bits of a count; 0 for a bucket, which has none.
     bits: u8,
     /// The denominator of a bucket's fraction of a tick; 1 for windows.
     q: u32,
@@ -131,7 +131,7 @@ impl Packing {
     pub fn suits(&self, limits: &Limits) -> bool {
         limits.only().is_some_and(|limit| {
             let terms = limit.terms();
-            terms.period == self.period && (terms.q == self.q || self.bits > 0)
+            terms.period == self.period && (terms.q == self.q || !self.is_bucket())
         })
     }
 
@@ -212,7 +212,7 @@ impl Packing {
             write,
             verdict,
             full_at,
-            capacity: if self.bits == 0 {
+            capacity: if self.is_bucket() {
                 terms.burst
             } else {
                 terms.limit
@@ -223,7 +223,7 @@ impl Packing {
     /// The answer to the check that a step decided.
     pub fn answer(&self, step: &Packed, check: &Check<'_>, now: Timestamp) -> Decision {
         let cost = if step.verdict.allowed { check.cost } else { 0 };
-        let full_at = (self.bits == 0).then_some(step.full_at);
+        let full_at = self.is_bucket().then_some(step.full_at);
         let charge = Charge::of_one(now, cost, !check.max_delay.is_zero(), full_at);
         Decision::of_one(step.capacity, &step.verdict, charge)
     }
@@ -258,7 +258,7 @@ impl Packing {
             return None;
         }
         match &kept.state {
-            State::Bucket(state) | State::Leaky(state) if self.bits == 0 => {
+            State::Bucket(state) | State::Leaky(state) if self.is_bucket() => {
                 if state.q != self.q && *state != bucket::State::default() {
                     return None;
                 }
@@ -268,6 +268,11 @@ impl Packing {
             State::Counter(state) => self.counter_word(*state),
             _ => None,
         }
+    }
+
+    #[inline(always)]
+    fn is_bucket(&self) -> bool {
+        self.bits == 0
     }
 
     #[inline]
