@@ -38,8 +38,9 @@ impl From<(Place, Seen)> for Spot {
 /// Why there is no slot for a new key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// Its two lines are full, although there are fewer keys than there may be.
-    Crowded(Fingerprint),
+    /// Its two lines are full, although there are fewer keys than there may be; and the depth of its
+    /// segment.
+    Crowded(Fingerprint, u32),
     /// There are as many keys as there may be.
     Full,
 }
@@ -109,7 +110,7 @@ impl<'e, 'c> Session<'e, 'c> {
         match forgotten {
             Some((place, seen)) => Ok(Spot::Free(place, Some(seen))),
             None if full || empty.is_some() => Err(Obstacle::Full),
-            None => Err(Obstacle::Crowded(key)),
+            None => Err(Obstacle::Crowded(key, self.locked().depth(key))),
         }
     }
 

@@ -71,7 +71,7 @@ fn who_waits_for_a_line_that_is_split_locks_the_right_ones() {
                     }
                 });
             }
-            while keys.iter().any(|key| table.split(*key)) {}
+            while keys.iter().any(|key| table.split(*key, table.depth(*key))) {}
             done.store(true, Ordering::Relaxed);
         });
     }
@@ -107,5 +107,40 @@ fn no_key_shares_while_there_are_fewer_than_there_may_be() {
                 assert!(admit(&backend, &policy, &key.to_string()), "{key}/{keys}");
             }
         }
+    }
+}
+
+#[test]
+fn of_two_that_find_a_segment_full_one_splits_it() {
+    let policy = policy(Algorithm::Gcra, "1/h");
+    let table = Table::new(40_000);
+    let key = Seeds::random().key(&policy, KeyBuf::of("k").as_ref());
+    let depth = table.depth(key);
+    assert!(table.split(key, depth));
+    let lines = table.lines();
+    assert!(table.split(key, depth), "there is room now");
+    assert_eq!(table.lines(), lines);
+    while table.split(key, table.depth(key)) {}
+    assert!(table.split(key, depth));
+    assert!(!table.split(key, table.depth(key)));
+}
+
+#[test]
+fn no_key_shares_when_many_threads_bring_the_keys_that_there_may_be() {
+    const THREADS: u32 = 64;
+    let policy = policy(Algorithm::Gcra, "1/h");
+    for _ in 0..4 {
+        let (backend, _clock) = backend(20_000);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (backend, policy) = (&backend, &policy);
+                scope.spawn(move || {
+                    for key in (thread..20_000).step_by(THREADS as usize) {
+                        assert!(admit(backend, policy, &key.to_string()));
+                    }
+                });
+            }
+        });
+        assert_eq!((backend.keys(), backend.engine.overflowing()), (20_000, 0));
     }
 }
