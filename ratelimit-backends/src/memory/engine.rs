@@ -298,7 +298,7 @@ impl Engine {
         self.is_open()?;
         let check = &adjust.check;
         let key = self.key(check);
-        let decision = self.with_room(|may_share| {
+        self.with_room(|may_share| {
             let mut session = Session::open(self, &[key]);
             if let Some(kept) = session.find(key) {
                 let decided =
@@ -324,10 +324,7 @@ impl Engine {
             session
                 .share(check, |state, now| state.adjust(adjust, now))
                 .map_err(Stop::Failed)
-        })?;
-        // It may be forgotten earlier than it was to be.
-        self.reclaim.expect(Timestamp::default());
-        Ok(decision)
+        })
     }
 
     pub(super) fn reset(&self, check: &Check<'_>) -> Result<(), Error> {

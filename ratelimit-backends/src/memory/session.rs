@@ -135,7 +135,11 @@ impl<'e, 'c> Session<'e, 'c> {
         };
         let fresh_at = state.fresh_at();
         self.engine.saw(self.now, ahead(fresh_at, self.now));
-        if !matches!(spot, Spot::Kept(..)) {
+        let sooner = match spot {
+            Spot::Kept(_, seen) => fresh_at < self.states().fresh_at(seen),
+            _ => true,
+        };
+        if sooner {
             self.engine.reclaim.expect(fresh_at);
         }
         let place = (place, before);
@@ -156,8 +160,13 @@ impl<'e, 'c> Session<'e, 'c> {
             // Not copied: a log can be long.
             return self.states().with_unpacked(&seen, |state| {
                 let now = engine.not_before(now, state.newest());
+                let before = state.fresh_at();
                 let answer = work(state, now);
-                engine.saw(now, ahead(state.fresh_at(), now));
+                let fresh_at = state.fresh_at();
+                engine.saw(now, ahead(fresh_at, now));
+                if fresh_at < before {
+                    engine.reclaim.expect(fresh_at);
+                }
                 answer
             });
         }

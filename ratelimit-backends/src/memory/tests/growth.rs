@@ -111,6 +111,40 @@ fn no_key_shares_while_there_are_fewer_than_there_may_be() {
 }
 
 #[test]
+fn what_is_moved_by_a_split_is_expected_as_before() {
+    let short = policy(Algorithm::Gcra, "1/m");
+    let brief = Policy::named("brief".into(), Algorithm::Gcra, "1/s".parse().unwrap());
+    for round in 0..200 {
+        let (backend, clock) = backend(8_192);
+        let (states, reclaim) = (&backend.engine.states, &backend.engine.reclaim);
+        let expires = clock.now().plus(MINUTE);
+        let key = KeyBuf::of("k");
+        let check = Check::new(&short, short.limits(), key.as_ref());
+        let key = backend.engine.key(&check);
+        let pass = |lines: u32| {
+            for _ in 0..lines / 2 {
+                reclaim.in_passing(states, clock.now());
+            }
+        };
+        assert!(states.table.split(key, states.table.depth(key)));
+        assert!(admit(&backend, &short, "k") && admit(&backend, &brief, "found"));
+        let lines = states.table.lines();
+        pass(2 * lines);
+        clock.advance(Duration::from_secs(3));
+        while backend.keys() > 1 {
+            pass(2);
+        }
+        // Wherever the hand is when the segment is split.
+        pass(lines - lines * round / 200);
+        assert!(states.table.split(key, states.table.depth(key)));
+        for line in 0..2 * states.table.lines() {
+            pass(2);
+            assert!(reclaim.is_due(expires), "{round}: {line}");
+        }
+    }
+}
+
+#[test]
 fn of_two_that_find_a_segment_full_one_splits_it() {
     let policy = policy(Algorithm::Gcra, "1/h");
     let table = Table::new(40_000);

@@ -272,6 +272,29 @@ fn a_key_that_was_charged_again_is_kept_longer() {
 }
 
 #[test]
+fn a_key_that_is_fresh_sooner_since_the_clock_stepped_back_makes_room() {
+    let hours = |hours| Duration::from_hours(hours);
+    for limits in ["1/m", "1/m, 9/m"].repeat(5) {
+        let (backend, clock) = backend(2);
+        let short = policy(Algorithm::FixedWindow, limits);
+        let long = Policy::named("long".into(), Algorithm::Gcra, "1/d".parse().unwrap());
+        assert!(admit(&backend, &long, "day"));
+        clock.advance(hours(12));
+        assert!(admit(&backend, &short, "a"));
+        // It is known by then when the first of the two can be forgotten.
+        for key in 0..9 {
+            admit(&backend, &long, &key.to_string());
+        }
+        // By less than keys are kept.
+        clock.step_back(hours(6));
+        assert!(!admit(&backend, &short, "a"), "{limits}");
+        clock.advance(2 * MINUTE);
+        assert!(admit(&backend, &short, "b"));
+        assert_eq!(backend.engine.overflowing(), 1, "b has the room of a");
+    }
+}
+
+#[test]
 fn a_key_for_which_another_was_forgotten_does_not_share() {
     let (backend, clock) = backend(46);
     let table = &backend.engine.states.table;
