@@ -14,6 +14,7 @@ use ratelimit_core::{
     Adjust, Algorithm, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState, Sweep, Swept,
     SystemClock, Timestamp,
 };
+use smallvec::SmallVec;
 
 use super::hash::{Fingerprint, Seeds};
 use super::line::{SLOTS, Seen};
@@ -26,6 +27,10 @@ use super::time::{Counter, Time};
 
 /// How often a decision is tried without locks before it takes them.
 const TRIES: u32 = 8;
+
+/// So many moves that left a key without room say that no more of them will help: somebody else may
+/// take the room once, but the keys of a batch can be in the way of each other.
+const MOVES_OF_NO_USE: usize = 4;
 
 /// The epoch of packed states lies so long before the engine, for clocks that step back a little.
 const BEFORE: Duration = Duration::from_hours(24);
@@ -224,17 +229,18 @@ impl Engine {
         mut work: impl FnMut(bool) -> Result<R, Stop>,
     ) -> Result<R, Error> {
         let mut may_share = false;
+        let mut moved = Moved::new();
         loop {
             match work(may_share) {
                 Ok(done) => return Ok(done),
                 Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Obstacle(obstacle)) => may_share = !self.make_room(obstacle),
+                Err(Stop::Obstacle(obstacle)) => may_share = !self.make_room(obstacle, &mut moved),
             }
         }
     }
 
     /// Whether there may be room now.
-    fn make_room(&self, obstacle: Obstacle) -> bool {
+    fn make_room(&self, obstacle: Obstacle, moved: &mut Moved) -> bool {
         let now = self.time.now();
         match obstacle {
             Obstacle::Full => {
@@ -244,11 +250,13 @@ impl Engine {
                 }
                 self.reclaim.make_room(&self.states, now)
             }
-            Obstacle::Crowded(key) => {
+            Obstacle::Crowded(key, depth) => {
                 // Moving one key is cheapest. Forgetting an eighth is better than growing, and
                 // growing better than forgetting what may be in use.
-                let moved = |seen: &Seen| self.reclaim.expect(self.states.fresh_at(seen));
-                if self.states.table.relocate(key, moved) {
+                let on_move = |seen: &Seen| self.reclaim.expect(self.states.fresh_at(seen));
+                let helps = moved.iter().filter(|other| **other == key).count() < MOVES_OF_NO_USE;
+                if helps && self.states.table.relocate(key, on_move) {
+                    moved.push(key);
                     return true;
                 }
                 let lines = self.states.table.lines_beside(key);
@@ -261,9 +269,10 @@ impl Engine {
                         .map(|line| drop_expired(&self.states, line, since, SLOTS).0)
                         .sum()
                 };
-                drop_all(idle_since(now)) > lines.len() * SLOTS / 8
-                    || self.states.table.split(key)
-                    || drop_all(now) > 0
+                let idle = drop_all(idle_since(now));
+                idle > lines.len() * SLOTS / 8
+                    || self.states.table.split(key, depth)
+                    || idle + drop_all(now) > 0
             }
         }
     }
@@ -293,7 +302,7 @@ impl Engine {
         self.is_open()?;
         let check = &adjust.check;
         let key = self.key(check);
-        let decision = self.with_room(|may_share| {
+        self.with_room(|may_share| {
             let mut session = Session::open(self, &[key]);
             if let Some(kept) = session.find(key) {
                 let decided =
@@ -319,10 +328,7 @@ impl Engine {
             session
                 .share(check, |state, now| state.adjust(adjust, now))
                 .map_err(Stop::Failed)
-        })?;
-        // It may be forgotten earlier than it was to be.
-        self.reclaim.expect(Timestamp::default());
-        Ok(decision)
+        })
     }
 
     pub(super) fn reset(&self, check: &Check<'_>) -> Result<(), Error> {
@@ -388,6 +394,9 @@ impl Engine {
         }
     }
 }
+
+/// For which keys others were moved.
+type Moved = SmallVec<[Fingerprint; MOVES_OF_NO_USE]>;
 
 /// What came of deciding without locks.
 enum Tried {

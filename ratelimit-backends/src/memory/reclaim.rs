@@ -1,8 +1,9 @@
 //! How keys are forgotten that equal fresh ones: in passing, a few lines at a time.
 //!
-//! One hand goes round over all lines. Each new key moves it on by some lines; a new key for which
-//! there is no room moves it until there is, by a thousand lines at most. When it has been everywhere
-//! for nothing, it is known before which instant nothing can be forgotten, and nobody looks until then.
+//! One hand goes over all lines from the first to the last, again and again. Each new key moves it
+//! on by some lines; a new key for which there is no room moves it until there is, by a thousand
+//! lines at most, but not before the earliest instant at which it has found that any key can be
+//! forgotten.
 //!
 //! While there is room, a key is only forgotten when it has been as good as fresh for a while: a
 //! bucket that is refilled within microseconds is fresh nearly always, and in use all the same.
@@ -28,9 +29,7 @@ const AT_MOST: u32 = 1_024;
 #[derive(Debug, Default)]
 struct Hand {
     next: u32,
-    /// How many lines were looked at since anything was found.
-    idle: u32,
-    /// The earliest instant at which any key of those lines can be forgotten.
+    /// The earliest instant at which any key of the lines before that one can be forgotten.
     earliest: u64,
 }
 
@@ -38,7 +37,7 @@ struct Hand {
 #[derive(Debug, Default)]
 pub(super) struct Reclaim {
     hand: Mutex<Hand>,
-    /// Before this instant the hand has been everywhere for nothing.
+    /// Before this instant no key can be forgotten, as far as is known.
     not_before: AtomicU64,
     /// The earliest instant at which a key can be forgotten that came, or was moved, since the hand
     /// was last everywhere.
@@ -80,30 +79,23 @@ impl Reclaim {
         lines: u32,
         enough: usize,
     ) -> usize {
-        let all = states.table.lines();
         let mut dropped = 0;
-        for _ in 0..lines.min(all) {
-            let number = hand.next % all;
-            hand.next = number + 1;
-            let (found, earliest) = drop_expired(states, number, now, SLOTS);
-            dropped += found;
-            if found > 0 {
-                hand.idle = 0;
+        for _ in 0..lines.min(states.table.lines()) {
+            if hand.next == 0 {
+                hand.earliest = u64::MAX;
             }
-            let so_far = if hand.idle == 0 {
-                u64::MAX
-            } else {
-                hand.earliest
-            };
-            hand.earliest = so_far.min(earliest.as_nanos());
-            hand.idle += 1;
-            if hand.idle >= all {
+            let (found, earliest) = drop_expired(states, hand.next, now, SLOTS);
+            dropped += found;
+            hand.earliest = hand.earliest.min(earliest.as_nanos());
+            hand.next += 1;
+            // Counted again: what a split has moved since is in lines that were added at the end.
+            if hand.next >= states.table.lines() {
+                hand.next = 0;
                 // In this order, and the other one in `expect`: what is expected meanwhile is in one
                 // of the two at last.
                 self.not_before.store(hand.earliest, Ordering::Relaxed);
                 let expected = self.expected.swap(u64::MAX, Ordering::AcqRel);
                 self.not_before.fetch_min(expected, Ordering::Relaxed);
-                hand.idle = 0;
             }
             if dropped >= enough {
                 break;

@@ -38,8 +38,9 @@ impl From<(Place, Seen)> for Spot {
 /// Why there is no slot for a new key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// Its two lines are full, although there are fewer keys than there may be.
-    Crowded(Fingerprint),
+    /// Its two lines are full, although there are fewer keys than there may be; and the depth of its
+    /// segment.
+    Crowded(Fingerprint, u32),
     /// There are as many keys as there may be.
     Full,
 }
@@ -109,7 +110,7 @@ impl<'e, 'c> Session<'e, 'c> {
         match forgotten {
             Some((place, seen)) => Ok(Spot::Free(place, Some(seen))),
             None if full || empty.is_some() => Err(Obstacle::Full),
-            None => Err(Obstacle::Crowded(key)),
+            None => Err(Obstacle::Crowded(key, self.locked().depth(key))),
         }
     }
 
@@ -134,7 +135,11 @@ impl<'e, 'c> Session<'e, 'c> {
         };
         let fresh_at = state.fresh_at();
         self.engine.saw(self.now, ahead(fresh_at, self.now));
-        if !matches!(spot, Spot::Kept(..)) {
+        let sooner = match spot {
+            Spot::Kept(_, seen) => fresh_at < self.states().fresh_at(seen),
+            _ => true,
+        };
+        if sooner {
             self.engine.reclaim.expect(fresh_at);
         }
         let place = (place, before);
@@ -155,8 +160,13 @@ impl<'e, 'c> Session<'e, 'c> {
             // Not copied: a log can be long.
             return self.states().with_unpacked(&seen, |state| {
                 let now = engine.not_before(now, state.newest());
+                let before = state.fresh_at();
                 let answer = work(state, now);
-                engine.saw(now, ahead(state.fresh_at(), now));
+                let fresh_at = state.fresh_at();
+                engine.saw(now, ahead(fresh_at, now));
+                if fresh_at < before {
+                    engine.reclaim.expect(fresh_at);
+                }
                 answer
             });
         }

@@ -163,6 +163,12 @@ impl Table {
         })
     }
 
+    /// The numbers of the lines of a key.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn lines_of(&self, key: Fingerprint) -> [u32; 2] {
+        self.home(key).unwrap().lines
+    }
+
     /// The first line of a key. It follows from the eight bits that the tag lacks before any
     /// others, and the second line from the first and the tag, so that keys of one tag share a line
     /// as seldom as can be.
@@ -241,10 +247,21 @@ impl Table {
                 })
     }
 
-    /// Splits the segment of a key; `false` when that cannot be.
-    pub(super) fn split(&self, key: Fingerprint) -> bool {
+    /// How many of the highest bits of their tags the keys of a key's segment have in common: one more
+    /// each time that it is split.
+    pub(super) fn depth(&self, key: Fingerprint) -> u32 {
+        let number = |segment| (segment / self.segment_lines) as usize;
+        let depth = |segment| self.depths.get(number(segment));
+        self.segment(key)
+            .and_then(depth)
+            .map_or(0, |depth| depth.load(Ordering::Relaxed))
+    }
+
+    /// Splits the segment of a key that had no room in it when it was of such a depth, unless somebody
+    /// else has done so since; `false` when that cannot be.
+    pub(super) fn split(&self, key: Fingerprint, depth: u32) -> bool {
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.split_alone(key).is_some()
+        self.depth(key) > depth || self.split_alone(key).is_some()
     }
 
     /// Nobody else may be splitting a segment.
@@ -396,6 +413,11 @@ impl<'a> Locked<'a> {
             let slot = self.line(line).empty()?;
             Some(Place { line, slot })
         })
+    }
+
+    /// The depth of the key's segment, as [`split`](Table::split) asks for it.
+    pub(super) fn depth(&self, key: Fingerprint) -> u32 {
+        self.table.depth(key)
     }
 
     /// What stands in the two lines of a key.

@@ -262,3 +262,30 @@ fn a_cost_that_can_never_fit_is_an_error_for_known_keys_too() {
         }
     }
 }
+
+#[test]
+fn a_batch_whose_keys_are_in_the_way_of_each_other_ends() {
+    let (sender, done) = mpsc::channel();
+    thread::spawn(move || {
+        let policy = policy(Algorithm::Gcra, "1/h");
+        let keys: Vec<_> = (0..40).map(|key: u32| KeyBuf::of(&key)).collect();
+        let checks: Vec<_> = keys
+            .iter()
+            .map(|key| Check::new(&policy, policy.limits(), key.as_ref()))
+            .collect();
+        // In some of these, keys that are kept can be moved to and fro for ever.
+        for _ in 0..200 {
+            let (backend, _clock) = backend(46);
+            for key in ["a", "b", "c", "d", "e", "f"] {
+                assert!(admit(&backend, &policy, key));
+            }
+            for answer in now(backend.decide(&checks, Join::All)) {
+                assert!(answer.unwrap().is_allowed());
+            }
+            assert_eq!((backend.keys(), backend.engine.overflowing()), (46, 0));
+        }
+        let _ = sender.send(());
+    });
+    done.recv_timeout(Duration::from_secs(20))
+        .expect("no batch goes on for ever");
+}

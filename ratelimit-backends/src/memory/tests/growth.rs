@@ -71,7 +71,7 @@ fn who_waits_for_a_line_that_is_split_locks_the_right_ones() {
                     }
                 });
             }
-            while keys.iter().any(|key| table.split(*key)) {}
+            while keys.iter().any(|key| table.split(*key, table.depth(*key))) {}
             done.store(true, Ordering::Relaxed);
         });
     }
@@ -107,5 +107,74 @@ fn no_key_shares_while_there_are_fewer_than_there_may_be() {
                 assert!(admit(&backend, &policy, &key.to_string()), "{key}/{keys}");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_moved_by_a_split_is_expected_as_before() {
+    let short = policy(Algorithm::Gcra, "1/m");
+    let brief = Policy::named("brief".into(), Algorithm::Gcra, "1/s".parse().unwrap());
+    for round in 0..200 {
+        let (backend, clock) = backend(8_192);
+        let (states, reclaim) = (&backend.engine.states, &backend.engine.reclaim);
+        let expires = clock.now().plus(MINUTE);
+        let key = KeyBuf::of("k");
+        let check = Check::new(&short, short.limits(), key.as_ref());
+        let key = backend.engine.key(&check);
+        let pass = |lines: u32| {
+            for _ in 0..lines / 2 {
+                reclaim.in_passing(states, clock.now());
+            }
+        };
+        assert!(states.table.split(key, states.table.depth(key)));
+        assert!(admit(&backend, &short, "k") && admit(&backend, &brief, "found"));
+        let lines = states.table.lines();
+        pass(2 * lines);
+        clock.advance(Duration::from_secs(3));
+        while backend.keys() > 1 {
+            pass(2);
+        }
+        // Wherever the hand is when the segment is split.
+        pass(lines - lines * round / 200);
+        assert!(states.table.split(key, states.table.depth(key)));
+        for line in 0..2 * states.table.lines() {
+            pass(2);
+            assert!(reclaim.is_due(expires), "{round}: {line}");
+        }
+    }
+}
+
+#[test]
+fn of_two_that_find_a_segment_full_one_splits_it() {
+    let policy = policy(Algorithm::Gcra, "1/h");
+    let table = Table::new(40_000);
+    let key = Seeds::random().key(&policy, KeyBuf::of("k").as_ref());
+    let depth = table.depth(key);
+    assert!(table.split(key, depth));
+    let lines = table.lines();
+    assert!(table.split(key, depth), "there is room now");
+    assert_eq!(table.lines(), lines);
+    while table.split(key, table.depth(key)) {}
+    assert!(table.split(key, depth));
+    assert!(!table.split(key, table.depth(key)));
+}
+
+#[test]
+fn no_key_shares_when_many_threads_bring_the_keys_that_there_may_be() {
+    const THREADS: u32 = 64;
+    let policy = policy(Algorithm::Gcra, "1/h");
+    for _ in 0..4 {
+        let (backend, _clock) = backend(20_000);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (backend, policy) = (&backend, &policy);
+                scope.spawn(move || {
+                    for key in (thread..20_000).step_by(THREADS as usize) {
+                        assert!(admit(backend, policy, &key.to_string()));
+                    }
+                });
+            }
+        });
+        assert_eq!((backend.keys(), backend.engine.overflowing()), (20_000, 0));
     }
 }

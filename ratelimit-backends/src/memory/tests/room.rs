@@ -270,3 +270,65 @@ fn a_key_that_was_charged_again_is_kept_longer() {
     let swept = now(backend.sweep(Sweep::new())).unwrap();
     assert_eq!((swept.removed, swept.kept), (1, 0));
 }
+
+#[test]
+fn a_key_that_is_fresh_sooner_since_the_clock_stepped_back_makes_room() {
+    let hours = |hours| Duration::from_hours(hours);
+    for limits in ["1/m", "1/m, 9/m"].repeat(5) {
+        let (backend, clock) = backend(2);
+        let short = policy(Algorithm::FixedWindow, limits);
+        let long = Policy::named("long".into(), Algorithm::Gcra, "1/d".parse().unwrap());
+        assert!(admit(&backend, &long, "day"));
+        clock.advance(hours(12));
+        assert!(admit(&backend, &short, "a"));
+        // It is known by then when the first of the two can be forgotten.
+        for key in 0..9 {
+            admit(&backend, &long, &key.to_string());
+        }
+        // By less than keys are kept.
+        clock.step_back(hours(6));
+        assert!(!admit(&backend, &short, "a"), "{limits}");
+        clock.advance(2 * MINUTE);
+        assert!(admit(&backend, &short, "b"));
+        assert_eq!(backend.engine.overflowing(), 1, "b has the room of a");
+    }
+}
+
+#[test]
+fn a_key_for_which_another_was_forgotten_does_not_share() {
+    let (backend, clock) = backend(46);
+    let table = &backend.engine.states.table;
+    let short = policy(Algorithm::Gcra, "1/m");
+    let long = Policy::named("long".into(), Algorithm::Gcra, "1/d".parse().unwrap());
+    let id = |policy: &Policy, key: u32| {
+        let key = KeyBuf::of(&key.to_string());
+        let check = Check::new(policy, policy.limits(), key.as_ref());
+        backend.engine.key(&check)
+    };
+    while table.split(id(&long, 0), table.depth(id(&long, 0))) {}
+    let [a, b] = table.lines_of(id(&long, 0));
+    // So many keys of which these are the lines, the first one first.
+    let keep = |policy: &Policy, count: usize, lines: [u32; 2]| {
+        let keys = (1..1_000_000).filter(|key| table.lines_of(id(policy, *key)) == lines);
+        for key in keys.take(count) {
+            assert!(admit(&backend, policy, &key.to_string()));
+        }
+    };
+    // The one in the middle could be moved if there were room in c; of c and d, none can.
+    keep(&long, 4, [a, b]);
+    keep(&long, 3, [b, a]);
+    let mut others = (1..).map(|key| table.lines_of(id(&long, key)));
+    let [_, c] = others
+        .find(|[one, other]| *one == b && *other != a)
+        .unwrap();
+    let [_, d] = others
+        .find(|[one, other]| *one == c && ![a, b].contains(other))
+        .unwrap();
+    keep(&long, 1, [b, c]);
+    keep(&short, 1, [c, d]);
+    keep(&long, 3, [c, d]);
+    keep(&long, 4, [d, c]);
+    clock.advance(2 * MINUTE);
+    assert!(admit(&backend, &long, "0"));
+    assert_eq!((backend.keys(), backend.engine.overflowing()), (16, 0));
+}
