@@ -6,8 +6,8 @@ use ratelimit_core::{Answers, Check, Decision, Error, Identity, KeyState, Outcom
 
 use super::engine::{Engine, Stop, lost};
 use super::hash::Fingerprint;
+use super::locked::Place;
 use super::session::{Session, Spot};
-use super::table::Place;
 
 /// The state that a key has in this batch, and where it goes if all are admitted.
 struct Item<'c> {

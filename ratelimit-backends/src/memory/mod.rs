@@ -7,7 +7,7 @@
 //! - `states`: all of these together: the state of a key, by slot.
 //! - `reclaim`: how keys are forgotten that equal fresh ones.
 //! - `overflow`: what holds the keys that find no room.
-//! - `session`: the lines of some keys, locked.
+//! - `locked`: the lines of some keys, locked; `session`: what is asked and changed under these locks.
 //! - `engine`, `batch`: a question, several as one; the backend's methods on top of them are here.
 //! - `time`: where `now` comes from; `sync`: the atomics.
 //! - `models`: lines under a model checker; `tests`: the promises below.
@@ -17,6 +17,7 @@ mod engine;
 mod hash;
 mod line;
 mod lines;
+mod locked;
 mod overflow;
 mod packings;
 mod reclaim;

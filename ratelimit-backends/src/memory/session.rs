@@ -12,10 +12,10 @@ use ratelimit_core::{Check, Error, KeyState, Policy, Timestamp};
 use super::engine::Engine;
 use super::hash::Fingerprint;
 use super::line::Seen;
+use super::locked::{Locked, Place};
 use super::overflow::Overflow;
 use super::reclaim::idle_since;
 use super::states::States;
-use super::table::{Locked, Place};
 
 /// Where the state of a key is, or will be.
 #[derive(Debug)]

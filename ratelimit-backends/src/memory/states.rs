@@ -7,8 +7,9 @@ use ratelimit_core::{KeyState, Limits, Timestamp};
 
 use super::hash::Fingerprint;
 use super::line::{Head, LockedLine, Seen};
+use super::locked::{Locked, Place};
 use super::packings::{Packings, UNPACKED};
-use super::table::{Locked, Place, Table, tag};
+use super::table::{Table, tag};
 use super::unpacked::Unpacked;
 
 /// Everything that is kept. It knows states, but not what is decided with them.
