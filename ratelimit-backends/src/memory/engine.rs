@@ -259,6 +259,8 @@ impl Engine {
                     moved.push(key);
                     return true;
                 }
+                // What did not help may do so in another segment.
+                moved.clear();
                 let lines = self.states.table.lines_beside(key);
                 let drop_all = |since| -> usize {
                     if !self.reclaim.is_due(since) {

@@ -359,4 +359,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn no_key_has_the_tag_of_an_empty_slot() {
+        for key in [0, 1, !TAG, TAG, u64::MAX] {
+            assert_ne!(tag(Fingerprint(key)), 0);
+            assert_eq!(tag(Fingerprint(key)) & !TAG, 0);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::super::hash::{Fingerprint, Seeds};
 use super::super::line::SLOTS;
-use super::super::table::Table;
+use super::super::table::{Table, tag};
 use super::*;
 
 #[test]
@@ -176,5 +176,61 @@ fn no_key_shares_when_many_threads_bring_the_keys_that_there_may_be() {
             }
         });
         assert_eq!((backend.keys(), backend.engine.overflowing()), (20_000, 0));
+    }
+}
+
+#[test]
+fn who_moves_a_key_says_which() {
+    let (backend, _clock) = backend(10);
+    let table = &backend.engine.states.table;
+    let policy = policy(Algorithm::Gcra, "1/h");
+    let key = KeyBuf::of("k");
+    let key = backend
+        .engine
+        .key(&Check::new(&policy, policy.limits(), key.as_ref()));
+    assert!(admit(&backend, &policy, "k"));
+    for _ in 0..3 {
+        let moved = Mutex::new(Vec::new());
+        assert!(table.relocate(key, |seen| moved.lock().unwrap().push(seen.head.tag())));
+        assert_eq!(*moved.lock().unwrap(), [tag(key)]);
+        assert!(!admit(&backend, &policy, "k"));
+    }
+}
+
+#[test]
+fn a_key_in_a_line_that_was_passed_already_is_expected() {
+    let policy = policy(Algorithm::Gcra, "1/m");
+    let (backend, clock) = backend(8_192);
+    let (states, reclaim) = (&backend.engine.states, &backend.engine.reclaim);
+    let lines = states.table.lines();
+    for key in 0..100 {
+        // What is kept before the hand is everywhere, anywhere before it.
+        for _ in 0..key {
+            reclaim.in_passing(states, clock.now());
+        }
+        assert!(admit(&backend, &policy, &key.to_string()));
+        for _ in 0..lines {
+            reclaim.in_passing(states, clock.now());
+            assert!(reclaim.is_due(clock.now().plus(MINUTE)), "{key}");
+        }
+        let key = KeyBuf::of(&key.to_string());
+        let check = Check::new(&policy, policy.limits(), key.as_ref());
+        now(backend.reset(&[check])).unwrap();
+    }
+}
+
+#[test]
+fn of_the_keys_of_a_line_the_one_that_expires_first_is_expected() {
+    let short = policy(Algorithm::Gcra, "1/m");
+    let long = Policy::named("long".into(), Algorithm::Gcra, "1/d".parse().unwrap());
+    let (backend, clock) = backend(40);
+    assert!(admit(&backend, &short, "first"));
+    for key in 0..39 {
+        assert!(admit(&backend, &long, &key.to_string()));
+    }
+    for _ in 0..3 * backend.engine.states.table.lines() {
+        let reclaim = &backend.engine.reclaim;
+        reclaim.in_passing(&backend.engine.states, clock.now());
+        assert!(reclaim.is_due(clock.now().plus(MINUTE)));
     }
 }
