@@ -13,7 +13,7 @@ pub(super) fn pause(tries: &mut u32) {
     #[cfg(loom)]
     loom::thread::yield_now();
     #[cfg(not(loom))]
-    if *tries < 64 {
+    if *tries < 12 {
         for _ in 0..16_u32 << (*tries).min(5) {
             core::hint::spin_loop();
         }

@@ -106,7 +106,8 @@ impl Found<'_> {
 impl Table {
     /// An empty table for so many keys, at most [`MOST_KEYS`].
     pub(super) fn new(max_keys: usize) -> Self {
-        let lines = max_keys.min(MOST_KEYS) * 100 / (FULL * SLOTS) + 1;
+        let lines = max_keys.min(MOST_KEYS) as u64 * 100 / (FULL * SLOTS) as u64 + 1;
+        let lines = usize::try_from(lines).unwrap_or(MOST_KEYS);
         let splits = lines.div_ceil(MOST_LINES).next_power_of_two().ilog2();
         let bits = splits + spare_splits(splits);
         let lines = lines.div_ceil(1 << splits).max(FEWEST_LINES);
