@@ -26,7 +26,7 @@ const MOST_LINES: usize = 512;
 /// The fewest: with less, two lines are seldom enough.
 const FEWEST_LINES: usize = 16;
 
-/// The most keys that are moved to make room for one.
+/// How many keys are moved in a row, each for the one before it, to make room for one.
 const MOVES: u32 = 2;
 
 /// How full a table of the most keys is to be, in hundredths.
