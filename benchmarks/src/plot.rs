@@ -15,7 +15,9 @@ const TOP: f64 = 36.0;
 const BOTTOM: f64 = 46.0;
 
 /// Hues that can be told apart on white and on black, also by those who see fewer colours.
-const COLOURS: [&str; 5] = ["#d55e00", "#0072b2", "#56a0d9", "#009e73", "#b07aa1"];
+const COLOURS: [&str; 6] = [
+    "#d55e00", "#e69f00", "#0072b2", "#56a0d9", "#009e73", "#b07aa1",
+];
 
 const STYLE: &str = "\
 text { font: 12px system-ui, sans-serif; fill: #333 } .grid { stroke: #8884 } \
@@ -90,7 +92,7 @@ pub fn svg(results: &Results, settings: &Settings) -> String {
     // The names stand at the ends of their lines, where they do not cover each other.
     let mut names: Vec<_> = lines
         .iter()
-        .zip(COLOURS)
+        .zip(COLOURS.iter().cycle())
         .filter_map(|((name, points), colour)| Some((*name, colour, *points.last()?)))
         .collect();
     names.sort_by(|a, b| a.2.1.total_cmp(&b.2.1));
@@ -105,7 +107,7 @@ pub fn svg(results: &Results, settings: &Settings) -> String {
             place + 4.0
         );
     }
-    for ((_, points), colour) in lines.iter().zip(COLOURS) {
+    for ((_, points), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         let place = |&(keys, nanos): &(f64, f64)| format!("{:.1},{:.1}", x(keys), y(nanos));
         let path: Vec<String> = points.iter().map(place).collect();
         let _ = writeln!(

@@ -1,13 +1,14 @@
 //! [`Decision`]: what a backend answers.
 
 use core::fmt;
-use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::algorithm::{Algorithm, Span, Verdict};
+use crate::checked::Checked;
 use crate::clock::Timestamp;
 use crate::few::Few;
 use crate::limits::Limits;
+use crate::quota::{PackedQuota, Quota};
 
 /// Whether a call may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,96 +37,6 @@ pub enum Source {
     Open,
     /// Nobody: the call was not to be limited (its cost is zero, or its policy is off).
     Unlimited,
-}
-
-/// What one rate says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Quota {
-    /// The most that could be spent at once: the bucket's capacity, or the window's limit.
-    pub limit: u32,
-    /// What could still be spent at this instant, after this call.
-    pub remaining: u32,
-    /// How long until the same call would be admitted, if nothing else is; zero when it was.
-    pub retry_after: Duration,
-    /// How long until everything is available again, if nothing else is admitted.
-    pub reset_after: Duration,
-}
-
-impl Quota {
-    /// What one rate says.
-    pub fn new(limit: u32, remaining: u32, retry_after: Duration, reset_after: Duration) -> Self {
-        Self {
-            limit,
-            remaining,
-            retry_after,
-            reset_after,
-        }
-    }
-}
-
-/// A quota with its times in nanoseconds, as decisions are copied a lot.
-#[derive(Clone, Copy, Debug, Default)]
-struct PackedQuota {
-    limit: u32,
-    remaining: u32,
-    retry_after: u64,
-    reset_after: u64,
-    /// For a bucket of which nobody has worked out yet what remains: how many nanoseconds it takes
-    /// for each of the units that are missing until `reset_after`. Few look at it, and the division
-    /// takes longer than the rest of a decision.
-    interval: Option<NonZeroU64>,
-}
-
-impl PackedQuota {
-    fn remaining(&self) -> u32 {
-        let Some(interval) = self.interval else {
-            return self.remaining;
-        };
-        let missing = self.reset_after.div_ceil(interval.get());
-        u32::try_from(u64::from(self.limit).saturating_sub(missing)).unwrap_or(0)
-    }
-
-    #[inline]
-    fn new(capacity: u32, verdict: &Verdict) -> Self {
-        Self {
-            limit: capacity,
-            remaining: verdict.remaining,
-            interval: None,
-            retry_after: verdict.retry_after,
-            reset_after: verdict.reset_after,
-        }
-    }
-
-    fn unpack(self) -> Quota {
-        Quota {
-            limit: self.limit,
-            remaining: self.remaining(),
-            retry_after: Duration::from_nanos(self.retry_after),
-            reset_after: Duration::from_nanos(self.reset_after),
-        }
-    }
-}
-
-impl PartialEq for PackedQuota {
-    fn eq(&self, other: &Self) -> bool {
-        self.unpack() == other.unpack()
-    }
-}
-
-impl Eq for PackedQuota {}
-
-impl From<Quota> for PackedQuota {
-    fn from(quota: Quota) -> Self {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Self {
-            limit: quota.limit,
-            remaining: quota.remaining,
-            interval: None,
-            retry_after: nanos(quota.retry_after),
-            reset_after: nanos(quota.reset_after),
-        }
-    }
 }
 
 /// What a decision charged, so that it can be given back or corrected. Opaque: only the backend
@@ -261,24 +172,11 @@ impl Decision {
         }
     }
 
-    /// The answer of a bucket whose interval is a whole number of nanoseconds; what is left is worked
-    /// out when it is asked for.
+    /// The answer of a bucket.
     #[inline(always)]
-    pub(crate) fn of_bucket(
-        capacity: u32,
-        interval: NonZeroU64,
-        (allowed, retry_after, reset_after): (bool, u64, u64),
-        charge: Charge,
-    ) -> Self {
-        let quota = PackedQuota {
-            limit: capacity,
-            remaining: 0,
-            interval: Some(interval),
-            retry_after,
-            reset_after,
-        };
+    pub(crate) fn of_bucket(checked: Checked, charge: Charge) -> Self {
         Self {
-            outcome: if allowed {
+            outcome: if checked.is_allowed() {
                 Outcome::Allowed
             } else {
                 Outcome::Denied
@@ -286,7 +184,7 @@ impl Decision {
             source: Source::Store,
             binding: 0,
             rates: 1,
-            quotas: Few::one(quota),
+            quotas: Few::one(checked.quota()),
             charge,
         }
     }
@@ -301,7 +199,7 @@ impl Decision {
         // The rate that makes the call wait longest binds; where none does, the one with least left.
         let binding = (0..).zip(quotas.iter(rates));
         let binding =
-            binding.max_by_key(|(_, quota)| (quota.retry_after, u32::MAX - quota.remaining()));
+            binding.max_by_key(|(_, quota)| (quota.retry_after(), u32::MAX - quota.remaining()));
         Self {
             outcome,
             source,

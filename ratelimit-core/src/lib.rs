@@ -13,6 +13,7 @@ mod capabilities;
 #[cfg(test)]
 mod cases;
 mod check;
+mod checked;
 mod clock;
 mod decision;
 mod error;
@@ -20,6 +21,7 @@ mod few;
 mod key;
 mod limits;
 mod policy;
+mod quota;
 pub mod rate;
 mod timers;
 
@@ -27,12 +29,14 @@ pub use algorithm::{Algorithm, AlgorithmSet, KeyState, UnknownAlgorithm};
 pub use backend::{Answers, Backend, BoxFuture, Join, Layer, Pong, Sweep, Swept};
 pub use capabilities::{Capabilities, ClockKind, Incapable, JoinScope};
 pub use check::{Adjust, Check, OwnedCheck};
+pub use checked::Checked;
 pub use clock::{Clock, ManualClock, MonotonicClock, SystemClock, Timestamp};
-pub use decision::{Charge, Decision, Outcome, Quota, Source};
+pub use decision::{Charge, Decision, Outcome, Source};
 pub use error::{Error, ErrorKind};
 pub use key::{Key, KeyBuf, KeyRef};
 pub use limits::{BurstFault, Limit, Limits, MAX_FILL, MAX_LIMITS};
 pub use policy::{Identity, Mode, OnError, Policy, UnknownName};
+pub use quota::Quota;
 pub use rate::{
     Rate, RateError, RateFault, RateFaultKind, Wait, WaitError, WaitFault, WaitFaultKind,
 };

@@ -128,11 +128,11 @@ mod wait;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder};
+pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder, MemoryLimiter};
 pub use ratelimit_core as core;
 pub use ratelimit_core::{
     Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, BurstFault, Capabilities, Charge,
-    Check, Clock, ClockKind, Decision, Error, ErrorKind, Join, JoinScope, Key, KeyBuf, KeyRef,
+    Check, Checked, Clock, ClockKind, Decision, Error, ErrorKind, Join, JoinScope, Key, KeyBuf, KeyRef,
     Layer, Limit, Limits, ManualClock, Mode, MonotonicClock, OnError, Outcome, Policy, Pong, Quota,
     Rate, RateError, Source, Sweep, Swept, SystemClock, Timestamp, Wait, WaitError,
 };

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{calls, fill};
 use crate::cases::keyed::answer;
-use crate::contenders::{Entry, GovernorKeyed, Nothing, Ours, name};
+use crate::contenders::{Entry, GovernorKeyed, Nothing, Ours, OursByCheck, name};
 use crate::keys::{Spread, sequence};
 use crate::quota::Quota;
 use crate::racer::{Racer, Round};
@@ -19,6 +19,7 @@ fn entries() -> Vec<Entry<String>> {
     let mut entries = vec![
         Entry::of::<Nothing>(name::NOTHING),
         Entry::of::<Ours>(name::OURS),
+        Entry::of::<OursByCheck>(name::OURS_BY_CHECK),
     ];
     entries.extend(calls::entries());
     entries.push(Entry::of::<GovernorKeyed<String>>(name::GOVERNOR_DASHMAP));

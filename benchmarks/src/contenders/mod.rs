@@ -16,13 +16,14 @@ pub use governor::{Direct as GovernorDirect, Keyed as GovernorKeyed, KeyedHashMa
 pub use leaky_bucket::LeakyBucket;
 pub use limitador::Limitador;
 pub use nothing::Nothing;
-pub use ours::{Ours, OursDirect};
+pub use ours::{Ours, OursByCheck, OursDirect};
 pub use ratelimit_published::Published;
 pub use trypema::Trypema;
 
 /// The names that the tables use.
 pub mod name {
     pub const OURS: &str = "ours";
+    pub const OURS_BY_CHECK: &str = "ours, any backend";
     pub const GOVERNOR: &str = "governor";
     pub const GOVERNOR_DASHMAP: &str = "governor, DashMap";
     pub const GOVERNOR_HASHMAP: &str = "governor, HashMap";
@@ -88,6 +89,7 @@ pub fn keyed<K: BenchKey>() -> Vec<Entry<K>> {
 /// Those whose key is a text: all that have keys.
 pub fn keyed_by_string() -> Vec<Entry<String>> {
     let mut all = keyed();
+    all.insert(1, Entry::of::<OursByCheck>(name::OURS_BY_CHECK));
     all.push(Entry::of::<KeyedHashMap<String>>(name::GOVERNOR_HASHMAP));
     all.push(Entry::of::<Trypema>(name::TRYPEMA));
     all.push(

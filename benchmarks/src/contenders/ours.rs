@@ -1,19 +1,19 @@
-//! This crate: the memory backend, asked through the plain interface of backends.
+//! This crate: a limiter of the memory backend, and the backend asked as every backend is.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use ratelimit::{
-    Algorithm, Backend, Check, Key, KeyBuf, KeyRef, Limit, Limits, MemoryBackend, Policy, Rate,
+    Algorithm, Backend, Check, Key, KeyBuf, Limit, Limits, MemoryBackend, MemoryLimiter, Policy,
+    Rate,
 };
-use std::time::Duration;
 
 use super::Contender;
 use crate::keys::BenchKey;
 use crate::quota::Quota;
 
 /// Keyed, under any algorithm.
-pub struct Ours {
-    backend: MemoryBackend,
-    policy: Policy,
-}
+pub struct Ours(MemoryLimiter);
 
 impl Ours {
     /// One algorithm of ours.
@@ -22,15 +22,7 @@ impl Ours {
         if algorithm == Algorithm::SlidingWindow {
             backend = backend.max_log(LOG);
         }
-        Self {
-            backend: backend.build(),
-            policy: policy(algorithm, quota),
-        }
-    }
-
-    fn decide<K: Key + ?Sized>(&self, key: &K) -> bool {
-        let mut scratch = KeyBuf::new();
-        allowed(&self.backend, &self.policy, key.key_ref(&mut scratch))
+        Self(Arc::new(backend.build()).limiter(policy(algorithm, quota)))
     }
 }
 
@@ -64,11 +56,6 @@ fn policy(algorithm: Algorithm, quota: Quota) -> Policy {
     )
 }
 
-fn allowed(backend: &MemoryBackend, policy: &Policy, key: KeyRef<'_>) -> bool {
-    let check = Check::new(policy, policy.limits(), key);
-    matches!(backend.decide_now(&check), Some(Ok(decision)) if decision.is_allowed())
-}
-
 impl<K: BenchKey> Contender<K> for Ours {
     fn new(quota: Quota, keys: usize) -> Self {
         Self::with(Algorithm::TokenBucket, quota, keys)
@@ -76,7 +63,7 @@ impl<K: BenchKey> Contender<K> for Ours {
 
     #[inline]
     fn is_allowed(&self, key: &K) -> bool {
-        self.decide(key)
+        matches!(self.0.check(key), Ok(checked) if checked.is_allowed())
     }
 }
 
@@ -90,6 +77,25 @@ impl Contender<()> for OursDirect {
 
     #[inline]
     fn is_allowed(&self, (): &()) -> bool {
-        allowed(&self.0.backend, &self.0.policy, KeyBuf::new().as_ref())
+        matches!(self.0.0.check_unkeyed(), Ok(checked) if checked.is_allowed())
+    }
+}
+
+/// Asked as any backend can be: each question brings its policy and limits, each answer says what it
+/// takes to give a charge back.
+pub struct OursByCheck(Ours);
+
+impl Contender<String> for OursByCheck {
+    fn new(quota: Quota, keys: usize) -> Self {
+        Self(Ours::with(Algorithm::TokenBucket, quota, keys))
+    }
+
+    #[inline]
+    fn is_allowed(&self, key: &String) -> bool {
+        let (limiter, mut scratch) = (&self.0.0, KeyBuf::new());
+        let policy = limiter.policy();
+        let check = Check::new(policy, policy.limits(), key.key_ref(&mut scratch));
+        let decided = limiter.backend().decide_now(&check);
+        matches!(decided, Some(Ok(decision)) if decision.is_allowed())
     }
 }

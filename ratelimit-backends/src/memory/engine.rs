@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use ratelimit_core::algorithm::Write;
+use ratelimit_core::algorithm::{WholeBucket, WholeStep, Write};
 use ratelimit_core::{
     Adjust, Algorithm, Check, Clock, Decision, Error, ErrorKind, Incapable, KeyState, Sweep, Swept,
     SystemClock, Timestamp,
@@ -23,6 +23,7 @@ use super::reclaim::{Reclaim, count_expired, drop_expired, idle_since};
 use super::session::{Obstacle, Session, Spot};
 use super::states::States;
 use super::sync::pause;
+use super::table::Found;
 use super::time::{Counter, Time};
 
 /// How often a decision is tried without locks before it takes them.
@@ -37,7 +38,7 @@ const BEFORE: Duration = Duration::from_hours(24);
 
 pub(super) struct Engine {
     pub(super) time: Time,
-    seeds: Seeds,
+    pub(super) seeds: Seeds,
     pub(super) states: States,
     max_log: u32,
     pub(super) reclaim: Reclaim,
@@ -85,6 +86,11 @@ impl Engine {
         Ok(())
     }
 
+    #[inline(always)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -123,7 +129,7 @@ impl Engine {
 
     #[inline(always)]
     pub(super) fn decide(&self, check: &Check<'_>) -> Result<Decision, Error> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(closed());
         }
         let key = self.key(check);
@@ -138,14 +144,30 @@ impl Engine {
     fn decide_at_once(&self, key: Fingerprint, check: &Check<'_>) -> Option<Decision> {
         let found = self.states.table.find(key)?;
         let packing = self.states.packing(found.seen.head)?;
+        let bucket = packing.whole_bucket(check.limits)?;
+        if !check.max_delay.is_zero() {
+            return None;
+        }
+        let (step, now) = self.charge(found, &bucket, check.cost)?;
+        Some(bucket.decision(&step, now, check.cost))
+    }
+
+    /// Charges a bucket if it has room and nobody else is about to change it.
+    #[inline(always)]
+    pub(super) fn charge(
+        &self,
+        found: Found<'_>,
+        bucket: &WholeBucket,
+        cost: u32,
+    ) -> Option<(WholeStep, Timestamp)> {
         // After the state: a thread that is held up must not deny by a time that is over.
         let now = self.time.now_inlined()?;
-        let step = packing.step_of_bucket(found.seen.word, check, now)?;
-        let done = match step.replace {
+        let step = bucket.step(found.seen.word, now, cost)?;
+        let done = match step.replace() {
             None => found.holds(),
             Some(word) => found.replace(word),
         };
-        done.then(|| step.answer())
+        done.then_some((step, now))
     }
 
     /// Decides on any packed state, some tries long; else with the locks held.

@@ -11,6 +11,10 @@ use ratelimit_core::{KeyRef, Policy};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Fingerprint(pub(super) u64);
 
+/// A policy, mixed with the secrets of one backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mixed(u64);
+
 /// The secrets of one backend. Without them nobody can compute keys that share a fingerprint, a
 /// line or a segment.
 #[derive(Debug)]
@@ -43,8 +47,19 @@ impl Seeds {
     /// policies' identities are no secret.
     #[inline(always)]
     pub(super) fn key(&self, policy: &Policy, key: KeyRef<'_>) -> Fingerprint {
+        self.key_of(self.policy(policy), key)
+    }
+
+    /// A policy, mixed.
+    #[inline(always)]
+    pub(super) fn policy(&self, policy: &Policy) -> Mixed {
         let [low, high] = policy.identity().halves();
-        let policy = folded(low ^ self.policy[0], high ^ self.policy[1]);
+        Mixed(folded(low ^ self.policy[0], high ^ self.policy[1]))
+    }
+
+    /// The fingerprint of a key of a policy that is mixed already.
+    #[inline(always)]
+    pub(super) fn key_of(&self, Mixed(policy): Mixed, key: KeyRef<'_>) -> Fingerprint {
         let ([low, high], length, tail) = key.parts();
         let (key, kind) = if tail.is_empty() {
             let high = high ^ (u64::from(length) << 56);

@@ -88,9 +88,11 @@ impl<'a> Line<'a> {
         &self.0[2 * slot + 1]
     }
 
-    /// Has the processor fetch the line.
+    /// Has the processor fetch the line without waiting for it: an atomic load is made even where
+    /// nothing depends on it.
+    #[inline(always)]
     pub(super) fn fetch(self) {
-        core::hint::black_box(self.head(0).load(Ordering::Relaxed));
+        let _ = self.head(0).load(Ordering::Relaxed);
     }
 
     /// The slot of a tag.
@@ -113,6 +115,23 @@ impl<'a> Line<'a> {
             head: Head(head & !LOCKED),
             word,
         })
+    }
+
+    /// The slot of exactly this head, which is the tag and the packing.
+    #[inline(always)]
+    pub(super) fn find_head(self, head: Head) -> Option<Seen> {
+        let mut slot = SLOTS;
+        for place in 0..SLOTS {
+            let there = self.head(place).load(Ordering::Acquire);
+            if there & !lock_bit(place) == head.0 {
+                slot = place;
+            }
+        }
+        if slot == SLOTS {
+            return None;
+        }
+        let word = self.word(slot).load(Ordering::Acquire);
+        Some(Seen { slot, head, word })
     }
 
     /// Whether the slot still stands for the key that was seen, so that what was seen was its state

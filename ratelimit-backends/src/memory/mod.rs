@@ -15,6 +15,7 @@
 mod batch;
 mod engine;
 mod hash;
+mod limiter;
 mod line;
 mod lines;
 mod locked;
@@ -39,6 +40,7 @@ use ratelimit_core::{
 };
 
 use engine::Engine;
+pub use limiter::MemoryLimiter;
 
 /// Decides in this process's memory: every algorithm, exactly, under any number of threads,
 /// without I/O, background threads or waiting for anything but a short lock.
@@ -103,7 +105,7 @@ impl MemoryBackend {
     /// How many keys are kept unless said otherwise.
     pub const DEFAULT_MAX_KEYS: usize = 1_000_000;
 
-    /// The most keys that any backend can be told to keep: more than 380 million.
+    /// The most keys that any backend can be told to keep: more than 570 million.
     pub const MOST_KEYS: usize = table::MOST_KEYS;
 
     /// A backend with the default bounds and clock.

@@ -71,6 +71,19 @@ fn a_word_is_read_with_the_packing_that_it_was_made_with() {
         }
         writer.join().unwrap();
     });
+    // Who knows the packing looks for both at once.
+    for_each_slot(|slot| {
+        let line = line_of_a(slot, 10);
+        let writer = Arc::clone(&line);
+        let writer = thread::spawn(move || writer.line().lock().put(slot, Head::new(A, 3), 20));
+        for (packing, word) in [(2, 10), (3, 20)] {
+            let seen = line.line().find_head(Head::new(A, packing));
+            if let Some(seen) = seen.filter(|seen| line.line().holds(seen)) {
+                assert_eq!(seen.word, word);
+            }
+        }
+        writer.join().unwrap();
+    });
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use ratelimit_core::algorithm::Packing;
-use ratelimit_core::{KeyState, Limits, Timestamp};
+use ratelimit_core::algorithm::{Packing, WholeBucket};
+use ratelimit_core::{KeyState, Limits, Policy, Timestamp};
 
 use super::hash::Fingerprint;
 use super::line::{Head, LockedLine, Seen};
@@ -75,6 +75,13 @@ impl States {
     #[inline(always)]
     pub(super) fn packing(&self, head: Head) -> Option<&Packing> {
         self.packings.get(head.packing())
+    }
+
+    /// The bucket of a policy whose states are all packed alike, and the number of that packing.
+    pub(super) fn whole_bucket(&self, policy: &Policy) -> Option<(WholeBucket, u8)> {
+        let packing = Packing::of(policy.algorithm(), policy.limits(), self.epoch)?;
+        let bucket = packing.whole_bucket(policy.limits())?;
+        Some((bucket, self.packings.number(&packing)?))
     }
 
     pub(super) fn is_unpacked(seen: &Seen) -> bool {

@@ -45,24 +45,33 @@ impl Time {
 pub(super) struct Counter {
     clock: quanta::Clock,
     origin: u64,
+    /// Nanoseconds for each 2³² counts.
+    scale: u64,
     anchor: Timestamp,
 }
 
 impl Counter {
     pub(super) fn new() -> Self {
-        let clock = quanta::Clock::new();
+        Self::of(quanta::Clock::new())
+    }
+
+    pub(super) fn of(clock: quanta::Clock) -> Self {
         let origin = clock.raw();
         let anchor = SystemClock.now();
+        let scale = clock.delta_as_nanos(0, 1 << 32);
         Self {
             clock,
             origin,
+            scale,
             anchor,
         }
     }
 
     #[inline(always)]
     fn now(&self) -> Timestamp {
-        let nanos = self.clock.delta_as_nanos(self.origin, self.clock.raw());
+        let counts = self.clock.raw().saturating_sub(self.origin);
+        #[allow(clippy::cast_possible_truncation)] // until it has counted for 584 years
+        let nanos = (u128::from(counts) * u128::from(self.scale) >> 32) as u64;
         // The sum stays below 2^64 until the year 2554.
         Timestamp::from_nanos(self.anchor.as_nanos().wrapping_add(nanos))
     }

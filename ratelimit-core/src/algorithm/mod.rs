@@ -28,12 +28,14 @@ pub mod sliding_window;
 pub mod sliding_window_counter;
 mod step;
 mod terms;
+mod whole_bucket;
 
 pub use key_state::KeyState;
 pub use kind::{Algorithm, AlgorithmSet, UnknownAlgorithm};
-pub use packing::{Packed, PackedBucket, Packing};
+pub use packing::{Packed, Packing};
 pub use step::{Step, Verdict, Write};
 pub use terms::{Span, Terms};
+pub use whole_bucket::{WholeBucket, WholeStep};
 
 #[cfg(test)]
 mod tests;

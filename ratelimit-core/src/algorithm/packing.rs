@@ -1,10 +1,8 @@
 //! The state of one rate in one machine word, for a store that keeps very many of them.
 
-use core::num::NonZeroU64;
-
 use super::key_state::{Kept, KeyState, State};
 use super::sliding_window_counter as counter;
-use super::{Algorithm, Span, Verdict, Write, bucket, fixed_window, leaky_bucket};
+use super::{Algorithm, Span, Verdict, WholeBucket, Write, bucket, fixed_window, leaky_bucket};
 use crate::check::Check;
 use crate::clock::Timestamp;
 use crate::decision::{Charge, Decision};
@@ -70,37 +68,6 @@ impl Packed {
     }
 }
 
-/// What a check does to a packed bucket, in the fewest instructions.
-#[derive(Clone, Copy, Debug)]
-pub struct PackedBucket {
-    /// The word to store, if any.
-    pub replace: Option<u64>,
-    step: bucket::TickStep,
-    interval: NonZeroU64,
-    capacity: u32,
-    cost: u32,
-    now: Timestamp,
-}
-
-impl PackedBucket {
-    /// The answer.
-    #[inline(always)]
-    pub fn answer(&self) -> Decision {
-        let full_at = Span {
-            whole: self.step.full_at,
-            part: 0,
-        };
-        let cost = if self.step.allowed { self.cost } else { 0 };
-        let charge = Charge::of_one(self.now, cost, false, Some(full_at));
-        Decision::of_bucket(
-            self.capacity,
-            self.interval,
-            (self.step.allowed, self.step.retry_after, self.step.debt),
-            charge,
-        )
-    }
-}
-
 impl Packing {
     /// How the states of such a policy are packed, if they can be.
     pub fn of(algorithm: Algorithm, limits: &Limits, epoch: Timestamp) -> Option<Self> {
@@ -135,45 +102,15 @@ impl Packing {
         })
     }
 
-    /// Decides the check on a packed state if that takes few instructions: the bucket of a rate
-    /// whose interval is whole nanoseconds, without delay. `None` when it is no such state, when the
-    /// limits do not [suit](Self::suits) it, when the cost can never fit, or when a state is to be
-    /// stored that does not fit a word, or is a repair.
+    /// The bucket of such limits, whose states are packed like this, if its interval is whole
+    /// nanoseconds.
     #[inline(always)]
-    pub fn step_of_bucket(
-        &self,
-        word: u64,
-        check: &Check<'_>,
-        now: Timestamp,
-    ) -> Option<PackedBucket> {
-        let terms = check.limits.only()?.terms();
-        if terms.period != self.whole_period || terms.q != 1 || !check.max_delay.is_zero() {
+    pub fn whole_bucket(&self, limits: &Limits) -> Option<WholeBucket> {
+        let terms = limits.only()?.terms();
+        if terms.period != self.whole_period {
             return None;
         }
-        let interval = NonZeroU64::new(terms.interval.whole)?;
-        // The sum of the two was an instant when the word was made.
-        let full_at = if word == 0 {
-            0
-        } else {
-            self.epoch.wrapping_add(word)
-        };
-        let step = bucket::step_in_ticks(full_at, terms, now.as_nanos(), check.cost);
-        let replace = match step.write {
-            Write::Nothing if step.retry_after == u64::MAX => return None,
-            Write::Nothing => None,
-            // The epoch itself cannot be told from a fresh state.
-            Write::Charge if step.full_at > self.epoch => Some(step.full_at - self.epoch),
-            Write::Charge | Write::Repair => return None,
-        };
-        let (capacity, cost) = (terms.burst, check.cost);
-        Some(PackedBucket {
-            replace,
-            step,
-            interval,
-            capacity,
-            cost,
-            now,
-        })
+        WholeBucket::of(terms, self.epoch)
     }
 
     /// Decides the check on a packed state. The limits must [suit](Self::suits) it. `None` when the

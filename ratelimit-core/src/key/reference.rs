@@ -91,6 +91,12 @@ impl<'a> KeyRef<'a> {
         Self { head, length, tail }
     }
 
+    /// The key of which these are the [parts](Self::parts).
+    #[inline]
+    pub fn from_parts(head: [u64; 2], length: u8, tail: &'a [u8]) -> Self {
+        Self { head, length, tail }
+    }
+
     /// The two parts: the first bytes, the very first of them lowest in the first number, and how
     /// many they are; and those behind them. A backend that only needs to tell keys apart needs no
     /// more.

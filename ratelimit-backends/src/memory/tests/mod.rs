@@ -4,9 +4,11 @@
 //! - `growth`: what happens while segments are split.
 //! - `overflow`: what holds the keys that find no room.
 //! - `batches`: each by itself, or all or none.
+//! - `limiter`: the short way.
 
 mod batches;
 mod growth;
+mod limiter;
 mod overflow;
 mod room;
 
@@ -26,6 +28,7 @@ use ratelimit_core::{
 
 use super::MemoryBackend;
 use super::session::Session;
+use super::time::{Counter, Time};
 
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -8,6 +8,7 @@ use super::random::{Call, algorithm, one_limit, start};
 use super::{Algorithm, NOON, SECOND, Subject, Timestamp};
 use crate::algorithm::{Packing, Write};
 use crate::cases::cases;
+use crate::checked::Checked;
 use crate::decision::Decision;
 use crate::limits::Limits;
 
@@ -21,17 +22,21 @@ fn packed(
     let check = subject.check().with_cost(cost).with_max_delay(delay);
     let now = Timestamp::from_nanos(now);
     let step = packing.step(word, &check, now);
-    let quick = packing.step_of_bucket(word, &check, now);
-    if let Some(quick) = quick {
+    let bucket = packing
+        .whole_bucket(check.limits)
+        .filter(|_| delay.is_zero());
+    if let Some((bucket, quick)) = bucket.and_then(|it| Some((it, it.step(word, now, cost)?))) {
         // The short way says the same as the long one.
         let step = step.expect("the long way can do whatever the short one can");
-        assert_eq!(quick.replace.unwrap_or(word), step.word);
-        assert_eq!(quick.replace.is_some(), step.write == Write::Charge);
-        assert_eq!(quick.answer(), packing.answer(&step, &check, now));
-        assert_eq!(
-            quick.answer().charge(),
-            packing.answer(&step, &check, now).charge()
+        assert_eq!(quick.replace().unwrap_or(word), step.word);
+        assert_eq!(quick.replace().is_some(), step.write == Write::Charge);
+        let (answer, long) = (
+            bucket.decision(&quick, now, cost),
+            packing.answer(&step, &check, now),
         );
+        assert_eq!(answer, long);
+        assert_eq!(answer.charge(), long.charge());
+        assert_eq!(bucket.checked(&quick), Checked::from(&long));
     }
     let step = step?;
     if step.is_unsatisfiable() {
