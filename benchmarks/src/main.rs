@@ -121,6 +121,7 @@ fn measure(settings: &Settings, results: &mut Results) {
     // First what needs memory that nobody had before.
     cases::growth::run(settings, results);
     cases::pauses::run(settings, results);
+    cases::floor::run(settings, results);
     cases::keyed::direct(settings, results);
     let by_string = contenders::keyed_by_string();
     cases::keyed::keyed(settings, results, Group::KeyedByString, &by_string);

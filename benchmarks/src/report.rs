@@ -23,6 +23,14 @@ pub fn markdown(results: &Results, settings: &Settings, words: &[&str], took: Du
             "\n![nanoseconds per decision over the number of keys](benchmarks/keys.svg)\n",
         );
     }
+    plain_table(
+        &mut out,
+        results,
+        Group::Floor,
+        "What the machine takes (ns)",
+        FLOOR,
+        1,
+    );
     for (group, title, note) in [
         (
             Group::KeyedByString,
@@ -277,6 +285,11 @@ fn threads_table(out: &mut String, results: &Results) {
     }
 }
 
+const FLOOR: &str = "\
+What no keyed decision on an exact clock can do without, each by itself, over and over. The last ones are loads of which each \
+says where the next is, in as much memory as so many keys take here; up to a thousand keys they are in the first cache. \
+[benchmarks/README.md](benchmarks/README.md#what-the-limits-are-made-of) says what follows.";
+
 const KEYED: &str = "\
 Keys of 15 bytes. Every key was used before, and none expires meanwhile: \"allow\" is a burst of 50 million and one unit a \
 minute (from 100 thousand keys on, 1.5 million and one each half hour), \"deny\" one unit each 366 days. `trypema` and \
@@ -301,7 +314,7 @@ Each contender grows in a process of its own. `limitador` holds fewer keys, as s
 
 const PAUSES: &str = "\
 Single checks, timed by the processor's time stamp counter, whose reading is part of them; \"no-op\" is the same loop with no \
-limiter in it: what it shows is the machine's. While a table grows: new keys only. While keys expire: half of the checks are on 100 thousand keys in use, \
+limiter in it: what it shows is the machine's; with new memory, it writes to 32 bytes more each time. While a table grows: new keys only. While keys expire: half of the checks are on 100 thousand keys in use, \
 a quarter on keys that have expired, a quarter on new ones; a second thread calls governor's `retain_recent` each half second, ours needs none. \
 Least and most are of up to 3 runs, of which each has its worst check.";
 

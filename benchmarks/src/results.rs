@@ -5,6 +5,7 @@ use crate::settings::Settings;
 /// The cases that belong together in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    Floor,
     Direct,
     KeyedByString,
     KeyedByU64,
@@ -22,6 +23,7 @@ impl Group {
     /// What `--only` takes, and the start of each case's name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Floor => "floor",
             Self::Direct => "direct",
             Self::KeyedByString => "keyed by String",
             Self::KeyedByU64 => "keyed by u64",

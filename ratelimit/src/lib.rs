@@ -132,9 +132,9 @@ pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder, MemoryLimiter
 pub use ratelimit_core as core;
 pub use ratelimit_core::{
     Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, BurstFault, Capabilities, Charge,
-    Check, Checked, Clock, ClockKind, Decision, Error, ErrorKind, Join, JoinScope, Key, KeyBuf, KeyRef,
-    Layer, Limit, Limits, ManualClock, Mode, MonotonicClock, OnError, Outcome, Policy, Pong, Quota,
-    Rate, RateError, Source, Sweep, Swept, SystemClock, Timestamp, Wait, WaitError,
+    Check, Checked, Clock, ClockKind, Decision, Error, ErrorKind, Join, JoinScope, Key, KeyBuf,
+    KeyRef, Layer, Limit, Limits, ManualClock, Mode, MonotonicClock, OnError, Outcome, Policy,
+    Pong, Quota, Rate, RateError, Source, Sweep, Swept, SystemClock, Timestamp, Wait, WaitError,
 };
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::{Key, aratelimit, ratelimit};

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::CHUNK;
 use crate::allocator;
-use crate::contenders::{self, Entry, Nothing, name};
+use crate::contenders::{self, Entry, NewMemory, Nothing, name};
 use crate::keys::BenchKey;
 use crate::latencies::Latencies;
 use crate::machine;
@@ -31,6 +31,7 @@ pub const ASKED: &str = "asked of the allocator";
 fn entries() -> Vec<Entry<String>> {
     let mut entries = contenders::keyed_by_string();
     entries.push(Entry::of::<Nothing>(name::NOTHING));
+    entries.push(Entry::of::<NewMemory>(name::NEW_MEMORY));
     entries
 }
 
@@ -56,8 +57,8 @@ pub fn run(settings: &Settings, results: &mut Results) {
             let index = (turn + round) % entries.len();
             let entry = &entries[index];
             // Those with which no target compares ours are grown but once.
-            let repeated = [name::OURS, name::GOVERNOR_DASHMAP, name::NOTHING];
-            if round == 0 || repeated.contains(&entry.name) {
+            let repeated = [name::OURS, name::GOVERNOR_DASHMAP];
+            if round == 0 || repeated.contains(&entry.name) || is_no_limiter(entry) {
                 found[index].push(in_a_process(entry, keys_of(settings, entry)));
             }
         }
@@ -77,7 +78,7 @@ pub fn run(settings: &Settings, results: &mut Results) {
         };
         pauses(WORST, each(|found| found.worst, 1e3));
         pauses(ALMOST_ALL, each(|found| found.almost_all, 1e3));
-        if entry.name != name::NOTHING {
+        if !is_no_limiter(entry) {
             let keys = f64::from(keys);
             results.note(
                 Group::Memory,
@@ -88,6 +89,10 @@ pub fn run(settings: &Settings, results: &mut Results) {
             results.note(Group::Memory, ASKED, &name, each(|found| found.asked, keys));
         }
     }
+}
+
+fn is_no_limiter(entry: &Entry<String>) -> bool {
+    [name::NOTHING, name::NEW_MEMORY].contains(&entry.name)
 }
 
 fn keys_of(settings: &Settings, entry: &Entry<String>) -> u32 {

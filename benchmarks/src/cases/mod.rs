@@ -2,6 +2,7 @@
 
 pub mod algorithms;
 pub mod calls;
+pub mod floor;
 pub mod growth;
 pub mod instructions;
 pub mod keyed;

@@ -15,7 +15,7 @@ use crate::racer::Racer;
 pub use governor::{Direct as GovernorDirect, Keyed as GovernorKeyed, KeyedHashMap};
 pub use leaky_bucket::LeakyBucket;
 pub use limitador::Limitador;
-pub use nothing::Nothing;
+pub use nothing::{NewMemory, Nothing};
 pub use ours::{Ours, OursByCheck, OursDirect};
 pub use ratelimit_published::Published;
 pub use trypema::Trypema;
@@ -30,6 +30,7 @@ pub mod name {
     pub const LEAKY_BUCKET: &str = "leaky-bucket";
     pub const LIMITADOR: &str = "limitador";
     pub const NOTHING: &str = "no-op";
+    pub const NEW_MEMORY: &str = "no-op with new memory";
     pub const PUBLISHED: &str = "ratelimit (published)";
     pub const TRYPEMA: &str = "trypema";
 }

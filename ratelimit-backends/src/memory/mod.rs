@@ -9,6 +9,7 @@
 //! - `overflow`: what holds the keys that find no room.
 //! - `locked`: the lines of some keys, locked; `session`: what is asked and changed under these locks.
 //! - `engine`, `batch`: a question, several as one; the backend's methods on top of them are here.
+//! - `limiter`: one policy with everything worked out once, for the shortest way.
 //! - `time`: where `now` comes from; `sync`: the atomics.
 //! - `models`: lines under a model checker; `tests`: the promises below.
 

@@ -71,7 +71,7 @@ impl Counter {
     fn now(&self) -> Timestamp {
         let counts = self.clock.raw().saturating_sub(self.origin);
         #[allow(clippy::cast_possible_truncation)] // until it has counted for 584 years
-        let nanos = (u128::from(counts) * u128::from(self.scale) >> 32) as u64;
+        let nanos = ((u128::from(counts) * u128::from(self.scale)) >> 32) as u64;
         // The sum stays below 2^64 until the year 2554.
         Timestamp::from_nanos(self.anchor.as_nanos().wrapping_add(nanos))
     }

@@ -64,9 +64,10 @@ fn a_policy() -> impl Strategy<Value = Policy> {
             .iter()
             .map(|limit| limit.rate().limit() * bursts)
             .collect();
-        let limits = match algorithm.is_bucket() {
-            true => limits.with_bursts(&most).unwrap_or(limits),
-            false => limits,
+        let limits = if algorithm.is_bucket() {
+            limits.with_bursts(&most).unwrap_or(limits)
+        } else {
+            limits
         };
         Policy::named("p".into(), algorithm, limits)
     })
