@@ -18,6 +18,7 @@ pub(super) struct Mixed(u64);
 /// The secrets of one backend. Without them nobody can compute keys that share a fingerprint, a
 /// line or a segment.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Seeds {
     shared: SharedSeed,
     policy: [u64; 2],

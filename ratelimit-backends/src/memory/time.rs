@@ -42,6 +42,7 @@ impl Time {
 /// anchored to the system's time once. Reading it takes a third of what
 /// [`MonotonicClock`](ratelimit_core::MonotonicClock) takes.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Counter {
     clock: quanta::Clock,
     origin: u64,

@@ -91,10 +91,14 @@ impl<'a> KeyRef<'a> {
         Self { head, length, tail }
     }
 
-    /// The key of which these are the [parts](Self::parts).
+    /// The key of which these are the [parts](Self::parts). Parts of no key make one that need not
+    /// equal any other; a head is cut to what it can hold, and to its length.
     #[inline]
     pub fn from_parts(head: [u64; 2], length: u8, tail: &'a [u8]) -> Self {
-        Self { head, length, tail }
+        let length = usize::from(length).min(HEAD);
+        let kept = (1_u128 << (8 * length)) - 1;
+        let head = u128::from(head[0]) | u128::from(head[1]) << 64;
+        Self::in_parts(head & kept, length, tail)
     }
 
     /// The two parts: the first bytes, the very first of them lowest in the first number, and how

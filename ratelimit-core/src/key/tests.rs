@@ -296,3 +296,27 @@ fn keys_are_not_shown() {
         "Key(9 bytes) Key(9 bytes)"
     );
 }
+
+#[test]
+fn parts_of_a_key_make_it_again_and_no_others_break_one() {
+    for key in [
+        of(&7_u64),
+        of("alice"),
+        of(""),
+        of(&u64::MAX),
+        KeyBuf::new(),
+    ] {
+        let (head, length, tail) = key.as_ref().parts();
+        assert_eq!(KeyRef::from_parts(head, length, tail), key.as_ref());
+    }
+    for length in [0, 1, 8, 14, 15, 16, 17, 200, 255] {
+        let key = KeyRef::from_parts([u64::MAX; 2], length, b"tail");
+        assert_eq!(key.as_bytes().len(), key.len(), "{length}");
+        let zeros = KeyRef::from_parts([0; 2], length, b"tail");
+        assert_eq!(
+            zeros == key,
+            length == 0,
+            "what is behind the head is no part of it"
+        );
+    }
+}

@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use ratelimit_core::{Checked, Decision, Timestamp};
+use ratelimit_core::{Checked, Decision, Error, Timestamp};
 
 use super::*;
 use crate::memory::MemoryLimiter;
+use crate::memory::hash::Fingerprint;
 
 /// A backend whose own clock stands still unless it is told to go on.
 struct Mocked {
@@ -181,18 +182,24 @@ fn who_has_no_key_shares_the_bucket_of_the_empty_key() {
 
 #[test]
 fn limits_that_other_calls_bring_are_its_own_again() {
-    let backend = Arc::new(MemoryBackend::new());
+    let mocked = Mocked::new(10);
+    let (backend, key) = (&mocked.backend, KeyBuf::of("k"));
     let policy = policy(Algorithm::TokenBucket, "10/h");
     let limiter = backend.limiter(policy.clone());
-    assert_eq!(limiter.check_n("k", 4).unwrap().remaining(), 6);
-    let key = KeyBuf::of("k");
-    for limits in ["3/s", "5/h", "10/h, 20/d"] {
+    let own = Check::new(&policy, policy.limits(), key.as_ref());
+    let mut state = KeyState::fresh(policy.algorithm());
+    for limits in ["10/h", "3/s", "5/h", "10/h, 20/d", "2/m", "7/h", "20/h"] {
         let limits: Limits = limits.parse().unwrap();
         let check = Check::new(&policy, &limits, key.as_ref());
-        backend.decide_now(&check).unwrap().unwrap();
-        let left = limiter.check_n("k", 0).unwrap().remaining();
-        assert!(left <= 6, "{limits:?} is no fresh budget, but left {left}");
-        assert!(limiter.check("k").unwrap().remaining() < left.max(1));
+        let expected = state.decide(&check, mocked.now());
+        assert_eq!(backend.decide_now(&check).unwrap().unwrap(), expected);
+        // The first call finds what the others left, the second what the limiter itself did.
+        for cost in [1, 1, 0] {
+            let expected = state.decide(&own.with_cost(cost), mocked.now());
+            let answer = limiter.check_n("k", cost).unwrap();
+            assert_eq!(answer, Checked::from(&expected), "after {limits:?}");
+        }
+        mocked.mock.increment(1_000_000_007_000_u64);
     }
 }
 
@@ -210,7 +217,8 @@ fn a_closed_backend_says_so() {
 
 #[test]
 fn exactly_the_limit_is_admitted_by_limiters_and_checks_together() {
-    let backend = Arc::new(MemoryBackend::builder().max_keys(2_000).build());
+    let backend = Arc::new(MemoryBackend::builder().max_keys(20_000).build());
+    let one_segment = backend.engine.states.table.lines();
     let policy = policy(Algorithm::TokenBucket, "1/d");
     let policy = policy.with_limits(
         "1/d"
@@ -234,7 +242,7 @@ fn exactly_the_limit_is_admitted_by_limiters_and_checks_together() {
                 // New keys beside it make segments split and keys move.
                 let beside = |call: usize| limiter.check(&call).unwrap().is_allowed();
                 (0..4_000)
-                    .filter(|call| one(*call) & beside(call % 1_500))
+                    .filter(|call| one(*call) & beside(4 * call + thread))
                     .count()
             }
         };
@@ -243,4 +251,335 @@ fn exactly_the_limit_is_admitted_by_limiters_and_checks_together() {
         counts.sum()
     });
     assert_eq!(admitted, 5_000);
+    assert!(backend.engine.states.table.lines() > one_segment);
+}
+
+/// What takes the longest, counts the most, or is cut off by it.
+#[test]
+fn the_largest_limits_and_costs_are_answered_as_the_arithmetic_does() {
+    let most = u32::MAX;
+    for (limits, burst) in [
+        ("1/366d", 1),
+        ("1/366d", 100),
+        ("1000000000/s", 1),
+        ("1000000000/s", most),
+        ("4000000000/4s", most),
+        ("1/s", 3_162_240_000),
+    ] {
+        let limits: Limits = limits.parse().unwrap();
+        let limits = limits.with_bursts(&[burst]).unwrap();
+        for algorithm in [
+            Algorithm::TokenBucket,
+            Algorithm::Gcra,
+            Algorithm::LeakyBucket,
+        ] {
+            // So many nanoseconds after the start; the last is after every instant there is.
+            for later in [0, 1, 1 << 62, i64::MAX as u64 - 1, u64::MAX >> 1] {
+                let mocked = Mocked::new(10);
+                mocked.mock.increment(later);
+                let policy = Policy::named("p".into(), algorithm, limits);
+                let limiter = mocked.backend.limiter(policy.clone());
+                let key = KeyBuf::of("k");
+                let mut state = KeyState::fresh(algorithm);
+                for cost in [
+                    1,
+                    0,
+                    burst - 1,
+                    1,
+                    most,
+                    burst,
+                    0,
+                    1,
+                    burst - 1,
+                    1,
+                    2,
+                    burst,
+                ] {
+                    let check = Check::new(&policy, policy.limits(), key.as_ref()).with_cost(cost);
+                    let answer = limiter.check_n("k", cost);
+                    if cost > burst {
+                        let error = answer.unwrap_err();
+                        assert_eq!(error.kind(), ErrorKind::Unsatisfiable);
+                        continue;
+                    }
+                    let expected = state.decide(&check, mocked.now());
+                    let answer = answer.unwrap();
+                    assert_eq!(
+                        answer,
+                        Checked::from(&expected),
+                        "{policy:?} {later} {cost}"
+                    );
+                    mocked.mock.increment(1_u64);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn delays_that_checks_brought_are_waited_for() {
+    let mocked = Mocked::new(10);
+    let policy = policy(Algorithm::LeakyBucket, "2/s");
+    let limiter = mocked.backend.limiter(policy.clone());
+    let key = KeyBuf::of("k");
+    let check = Check::new(&policy, policy.limits(), key.as_ref());
+    let mut state = KeyState::fresh(policy.algorithm());
+    for turn in 0..200_u64 {
+        if turn % 3 == 0 {
+            let delayed = check.with_max_delay(Duration::from_secs(5));
+            let answer = mocked.backend.decide_now(&delayed).unwrap().unwrap();
+            assert_eq!(answer, state.decide(&delayed, mocked.now()));
+        }
+        let expected = state.decide(&check, mocked.now());
+        assert_eq!(limiter.check("k").unwrap(), Checked::from(&expected));
+        mocked.mock.increment(turn * 7_919_191);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Do {
+    Ask(u32),
+    Pause(u64),
+    /// With other limits of the same policy.
+    Other(usize, u32),
+    /// Charges by a check, and corrects that.
+    Adjust(u32, i64),
+    Reset,
+    Sweep,
+    /// Two keys as one, with such a cost.
+    Both(u32),
+}
+
+/// What both say alike; their epochs differ.
+fn seen(answer: Result<Decision, Error>) -> Result<(Checked, u32), ErrorKind> {
+    let answer = answer.map_err(|error| error.kind())?;
+    Ok((Checked::from(&answer), answer.charge().cost()))
+}
+
+fn something() -> impl Strategy<Value = Do> {
+    prop_oneof![
+        8 => (0..8_u32).prop_map(Do::Ask),
+        2 => (0..4_000_000_000_u64).prop_map(Do::Pause),
+        1 => (0..5_usize, 0..4_u32).prop_map(|(limits, cost)| Do::Other(limits, cost)),
+        1 => (1..4_u32, -5..5_i64).prop_map(|(cost, by)| Do::Adjust(cost, by)),
+        1 => Just(Do::Reset),
+        1 => Just(Do::Sweep),
+        1 => (0..4_u32).prop_map(Do::Both),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(0x5eed),
+        ..ProptestConfig::default()
+    })]
+
+    /// Also where keys share a bucket, and beside everything else that changes what is kept.
+    #[test]
+    fn it_answers_as_a_backend_that_is_only_asked_by_checks(
+        max_keys in 1..6_usize,
+        algorithm in prop::sample::select(Algorithm::ALL.to_vec()),
+        calls in prop::collection::vec((0..7_u8, something()), 100),
+    ) {
+        let one = Mocked::new(max_keys);
+        let mut other = MemoryBackend::builder().max_keys(max_keys).build();
+        let Time::Process(counter) = &one.backend.engine.time else { unreachable!() };
+        other.engine.time = Time::Process(counter.clone());
+        // So that keys meet in the same lines, and find room together.
+        other.engine.seeds = one.backend.engine.seeds.clone();
+        let both = [&*one.backend, &other];
+        let policy = policy(algorithm, "5/s");
+        let limiter = one.backend.limiter(policy.clone());
+        let others = ["5/s", "3/s", "20/m", "2/s", "5/s, 30/m"].map(|limits| limits.parse::<Limits>().unwrap());
+        for (name, call) in calls {
+            let key = KeyBuf::of(&name);
+            let check = Check::new(&policy, policy.limits(), key.as_ref());
+            match call {
+                Do::Ask(cost) => {
+                    let answer = limiter.check_n(&name, cost);
+                    let expected = other.decide_now(&check.with_cost(cost)).unwrap();
+                    let expected = expected.map(|it| Checked::from(&it));
+                    let text = |error: Error| (error.kind(), error.to_string());
+                    prop_assert_eq!(answer.map_err(text), expected.map_err(text));
+                }
+                Do::Pause(nanos) => one.mock.increment(nanos),
+                Do::Other(limits, cost) => {
+                    let check = Check::new(&policy, &others[limits], key.as_ref()).with_cost(cost);
+                    let [one, other] = both.map(|it| seen(it.decide_now(&check).unwrap()));
+                    prop_assert_eq!(one, other);
+                }
+                Do::Adjust(cost, by) => {
+                    let [one, other] = both.map(|it| {
+                        let check = check.with_cost(cost);
+                        let charge = it.decide_now(&check).unwrap().unwrap().charge().clone();
+                        seen(now(it.adjust(&[Adjust::new(check, charge, by)])).remove(0))
+                    });
+                    prop_assert_eq!(one, other);
+                }
+                Do::Reset => both.iter().for_each(|it| now(it.reset(&[check])).unwrap()),
+                Do::Sweep => both.iter().for_each(|it| {
+                    now(it.sweep(Sweep::default())).unwrap();
+                }),
+                Do::Both(cost) => {
+                    let next = KeyBuf::of(&(name + 1));
+                    let next = Check::new(&policy, policy.limits(), next.as_ref());
+                    let checks = [check.with_cost(cost), next.with_cost(cost)];
+                    let [one, other] = both.map(|it| {
+                        let answers = now(it.decide(&checks, Join::All));
+                        answers.into_iter().map(seen).collect::<Vec<_>>()
+                    });
+                    prop_assert_eq!(one, other);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_number_for_its_packing_it_takes_the_long_way() {
+    let mocked = Mocked::new(1_000);
+    for period in 1..200_u32 {
+        let limits = format!("{period}/{period}s");
+        let policy = Policy::named(
+            limits.clone().into(),
+            Algorithm::Gcra,
+            limits.parse().unwrap(),
+        );
+        let limiter = mocked.backend.limiter(policy.clone());
+        let mut state = KeyState::fresh(policy.algorithm());
+        let key = KeyBuf::of("k");
+        let check = Check::new(&policy, policy.limits(), key.as_ref());
+        for cost in [1, 0, period, 1] {
+            let expected = state.decide(&check.with_cost(cost), mocked.now());
+            let answer = limiter.check_n("k", cost).unwrap();
+            assert_eq!(answer, Checked::from(&expected), "{limits}");
+        }
+        assert_eq!(at_once(&limiter, "k"), period <= 126, "{limits}");
+    }
+}
+
+#[test]
+fn the_key_of_no_tag_takes_the_long_way() {
+    let mocked = Mocked::new(10);
+    let policy = policy(Algorithm::TokenBucket, "5/h");
+    let limiter = mocked.backend.limiter(policy.clone());
+    let engine = &mocked.backend.engine;
+    let none = KeyBuf::new();
+    let check = Check::new(&policy, policy.limits(), none.as_ref());
+    for bits in [0x00, 0x02, 0x13, 0x7f, 0x80, 0xff] {
+        let key = Fingerprint(bits);
+        let mut state = KeyState::fresh(policy.algorithm());
+        assert!(state.decide(&check, mocked.now()).is_allowed());
+        let session = Session::open(engine, &[key]);
+        let spot = session.spot(key, |_| false).unwrap();
+        session.keep(&spot, key, state, &check);
+        drop(session);
+        assert!(engine.states.table.find(key).is_some());
+        assert!(limiter.at_once(|_| key, 1).is_none());
+        Session::open(engine, &[key]).forget(key);
+        assert!(engine.states.table.find(key).is_none());
+    }
+}
+
+#[test]
+fn no_more_is_admitted_than_was_refilled_whatever_goes_on_beside_it() {
+    let backend = Arc::new(MemoryBackend::builder().max_keys(20_000).build());
+    let policy = policy(Algorithm::TokenBucket, "100000/s");
+    let policy = policy.with_limits(
+        "100000/s"
+            .parse::<Limits>()
+            .unwrap()
+            .with_bursts(&[10])
+            .unwrap(),
+    );
+    let limiter = backend.limiter(policy.clone());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let started = std::time::Instant::now();
+    let admitted = thread::scope(|scope| {
+        let (backend, policy, limiter, done) = (&backend, &policy, &limiter, &done);
+        let threads: Vec<_> = (0..4_u32)
+            .map(|thread| {
+                scope.spawn(move || {
+                    let cost = thread % 2 + 1;
+                    let one = |_: &u32| limiter.check_n("hot", cost).unwrap().is_allowed();
+                    u32::try_from((0..20_000_u32).filter(one).count()).unwrap() * cost
+                })
+            })
+            .collect();
+        scope.spawn(move || {
+            let keys = ["hot", "cold"].map(KeyBuf::of);
+            let mut new = 0_u32;
+            while !done.load(Ordering::Relaxed) {
+                now(backend.sweep(Sweep::default())).unwrap();
+                for _ in 0..50 {
+                    let checks = keys
+                        .each_ref()
+                        .map(|key| Check::new(policy, policy.limits(), key.as_ref()));
+                    let answers = now(backend.decide(&checks, Join::All));
+                    assert!(answers.iter().all(Result::is_ok));
+                    new += 1;
+                    limiter.check(&new).unwrap();
+                }
+            }
+        });
+        let admitted: u32 = threads.into_iter().map(|it| it.join().unwrap()).sum();
+        done.store(true, Ordering::Relaxed);
+        admitted
+    });
+    let refilled = started.elapsed().as_micros() / 10;
+    assert!(
+        u128::from(admitted) <= refilled + 11,
+        "{admitted} of {refilled}"
+    );
+    assert!(admitted >= 10);
+}
+
+#[test]
+fn a_burst_that_was_larger_is_cut_off() {
+    for algorithm in [
+        Algorithm::TokenBucket,
+        Algorithm::Gcra,
+        Algorithm::LeakyBucket,
+    ] {
+        let mocked = Mocked::new(10);
+        let policy = policy(algorithm, "10/h");
+        let limiter = mocked.backend.limiter(policy.clone());
+        let larger = policy.limits().with_bursts(&[40]).unwrap();
+        let key = KeyBuf::of("k");
+        let own = Check::new(&policy, policy.limits(), key.as_ref());
+        let brought = Check::new(&policy, &larger, key.as_ref()).with_cost(35);
+        let mut state = KeyState::fresh(algorithm);
+        state.decide(&brought, mocked.now());
+        assert!(
+            mocked
+                .backend
+                .decide_now(&brought)
+                .unwrap()
+                .unwrap()
+                .is_allowed()
+        );
+        for cost in [1, 5, 0, 1] {
+            let expected = state.decide(&own.with_cost(cost), mocked.now());
+            assert_eq!(
+                limiter.check_n("k", cost).unwrap(),
+                Checked::from(&expected)
+            );
+            mocked.mock.increment(1_000_000_000_000_u64);
+        }
+    }
+}
+
+#[test]
+fn the_processors_time_goes_on_by_as_many_nanoseconds_as_it_counts() {
+    for nanos in [0_u64, 1, 999, 1 << 32, 1 << 50, (1 << 60) + 1] {
+        let mocked = Mocked::new(1);
+        let before = mocked.now();
+        mocked.mock.increment(nanos);
+        assert_eq!(mocked.now().since(before), Duration::from_nanos(nanos));
+        // What another processor read before the first count is no leap.
+        mocked.mock.decrement(nanos + 1);
+        assert_eq!(mocked.now(), before);
+    }
 }
