@@ -1,4 +1,4 @@
-//! [`Checked`]: an answer that is thrown away.
+//! [`Checked`]: an answer without its charge.
 
 use core::num::NonZeroU64;
 use core::time::Duration;

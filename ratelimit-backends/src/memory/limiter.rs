@@ -20,7 +20,7 @@ use super::hash::{Fingerprint, Mixed};
 ///
 /// Bucket algorithms of one rate whose interval is a whole number of nanoseconds take the short way
 /// (`100/s` does, `3/s` does not), on the backend's own clock; anything else takes the backend's usual
-/// one.
+/// one, as does a key that was asked about with several rates or another period.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -89,7 +89,7 @@ impl MemoryLimiter {
             // In parts, which need no place in memory when this is not called.
             None => {
                 let (head, length, tail) = key.parts();
-                self.again(head, length, tail, cost)
+                self.the_long_way(head, length, tail, cost)
             }
         }
     }
@@ -105,7 +105,7 @@ impl MemoryLimiter {
     pub fn check_unkeyed_n(&self, cost: u32) -> Result<Checked, Error> {
         match self.at_once(|_| self.unkeyed, cost) {
             Some(checked) => Ok(checked),
-            None => self.again([0; 2], 0, &[], cost),
+            None => self.the_long_way([0; 2], 0, &[], cost),
         }
     }
 
@@ -138,7 +138,13 @@ impl MemoryLimiter {
     /// In whichever way it takes.
     #[cold]
     #[inline(never)]
-    fn again(&self, head: [u64; 2], length: u8, tail: &[u8], cost: u32) -> Result<Checked, Error> {
+    fn the_long_way(
+        &self,
+        head: [u64; 2],
+        length: u8,
+        tail: &[u8],
+        cost: u32,
+    ) -> Result<Checked, Error> {
         let key = KeyRef::from_parts(head, length, tail);
         let check = Check::new(&self.policy, self.policy.limits(), key).with_cost(cost);
         let decision = self.backend.engine.decide(&check)?;

@@ -88,8 +88,8 @@ impl<'a> Line<'a> {
         &self.0[2 * slot + 1]
     }
 
-    /// Has the processor fetch the line without waiting for it: an atomic load is made even where
-    /// nothing depends on it.
+    /// Has the processor fetch the line without waiting for it: compilers leave an atomic load
+    /// where it is, even if nothing depends on it.
     #[inline(always)]
     pub(super) fn fetch(self) {
         let _ = self.head(0).load(Ordering::Relaxed);

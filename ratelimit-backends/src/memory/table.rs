@@ -142,7 +142,7 @@ impl Table {
     /// The key's state if it is packed like that, without a lock.
     #[inline(always)]
     pub(super) fn find_packed(&self, key: Fingerprint, packing: u8) -> Option<Found<'_>> {
-        // No slot has a head of the tag 0: one key of 2⁵⁶ is not found here.
+        // No slot has a head of the tag 0: one key of 2⁵⁶ is not found here, and takes the long way.
         let head = Head::new(key.0, packing);
         self.find_in(key, |line| line.find_head(head))
     }
@@ -157,7 +157,7 @@ impl Table {
         let first = self.first_line(key);
         let line = self.all.get(segment + first)?;
         let other = self.all.get(segment + self.other_line(key.0, first))?;
-        // One key in four is there: the processor fetches both lines at once.
+        // One key in four is in its second line: the processor fetches both at once.
         other.fetch();
         match find(line) {
             Some(seen) => Some(Found { line, seen }),
