@@ -7,4 +7,5 @@ pub mod configuration;
 pub mod keys;
 pub mod rates;
 pub mod requests;
+pub mod states;
 mod text;

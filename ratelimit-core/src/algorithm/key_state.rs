@@ -219,6 +219,9 @@ pub struct KeyState {
 /// How many states are kept of rates that the last limits did not have.
 const MAX_OTHERS: usize = 4;
 
+/// How many states a key has at most.
+pub(super) const MAX_KEPT: usize = MAX_LIMITS + MAX_OTHERS;
+
 /// The state of a rate, and the period by which it is found when the limits change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -248,6 +251,16 @@ impl KeyState {
             [kept] => Some(kept),
             _ => None,
         }
+    }
+
+    /// The state of a key of which these rates are known.
+    pub(super) fn of(algorithm: Algorithm, rates: SmallVec<[Kept; 1]>) -> Self {
+        Self { algorithm, rates }
+    }
+
+    /// Every rate that is known.
+    pub(super) fn kept(&self) -> &[Kept] {
+        &self.rates
     }
 
     /// The algorithm that the state is of.

@@ -27,6 +27,7 @@ mod packing;
 pub mod sliding_window;
 pub mod sliding_window_counter;
 mod step;
+mod stored;
 mod terms;
 mod whole_bucket;
 
@@ -34,6 +35,7 @@ pub use key_state::KeyState;
 pub use kind::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use packing::{Packed, Packing};
 pub use step::{Step, Verdict, Write};
+pub use stored::StateFault;
 pub use terms::{Span, Terms};
 pub use whole_bucket::{WholeBucket, WholeStep};
 

@@ -37,8 +37,20 @@ pub struct LogStep {
 }
 
 impl Log {
+    /// The log of these entries, oldest first.
+    pub(super) fn of(entries: Vec<Entry>) -> Self {
+        let total = entries.iter().map(|entry| u64::from(entry.cost)).sum();
+        let entries = entries.into();
+        Self { entries, total }
+    }
+
+    /// The sum of the costs of all entries.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// The entries, oldest first, those included that no longer count.
-    pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + ExactSizeIterator + '_ {
         self.entries.iter().copied()
     }
 

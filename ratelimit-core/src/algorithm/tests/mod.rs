@@ -7,6 +7,7 @@
 //! - `extremes`: the ends of time, of costs and of limits.
 //! - `drift`, `queue`: what only buckets have to keep.
 //! - `examples`: the algorithms with concrete numbers.
+//! - `stored`: states as bytes.
 //! - `packings`: states in one word, beside the states themselves.
 //! - `clocks`, `changes`, `charges`, `refunds`: clock steps, limits that change, corrections of charges.
 
@@ -24,6 +25,7 @@ mod packings;
 mod queue;
 mod random;
 mod refunds;
+mod stored;
 
 use core::time::Duration;
 
