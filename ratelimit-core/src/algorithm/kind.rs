@@ -61,6 +61,18 @@ impl Algorithm {
         }
     }
 
+    /// The number that stands for it in what is stored, for good.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::TokenBucket => 0,
+            Self::LeakyBucket => 1,
+            Self::FixedWindow => 2,
+            Self::SlidingWindow => 3,
+            Self::SlidingWindowCounter => 4,
+            Self::Gcra => 5,
+        }
+    }
+
     /// The algorithm of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL

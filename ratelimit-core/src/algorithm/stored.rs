@@ -98,7 +98,7 @@ impl KeyState {
     /// ```
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(FORMAT);
-        out.push(number(self.algorithm()));
+        out.push(self.algorithm().number());
         let rates = self.kept();
         // At most eight.
         out.push(u8::try_from(rates.len()).unwrap_or(u8::MAX));
@@ -145,7 +145,7 @@ impl KeyState {
         let algorithm = reader.byte()?;
         let algorithm = Algorithm::ALL
             .into_iter()
-            .find(|known| number(*known) == algorithm)
+            .find(|known| known.number() == algorithm)
             .ok_or(StateFault::Algorithm(algorithm))?;
         let count = reader.byte()?;
         if usize::from(count) > MAX_KEPT {
@@ -164,18 +164,6 @@ impl KeyState {
             [] => Ok(Self::of(algorithm, rates)),
             _ => Err(StateFault::TooLong),
         }
-    }
-}
-
-/// The number of an algorithm, for good.
-fn number(algorithm: Algorithm) -> u8 {
-    match algorithm {
-        Algorithm::TokenBucket => 0,
-        Algorithm::LeakyBucket => 1,
-        Algorithm::FixedWindow => 2,
-        Algorithm::SlidingWindow => 3,
-        Algorithm::SlidingWindowCounter => 4,
-        Algorithm::Gcra => 5,
     }
 }
 

@@ -94,7 +94,7 @@ impl Terms {
     }
 
     /// The time in which `units` are refilled.
-    pub(crate) const fn time_of(&self, units: u32) -> Span {
+    pub const fn time_of(&self, units: u32) -> Span {
         if units == 1 {
             return self.interval;
         }

@@ -8,6 +8,7 @@ mod guard;
 mod memory;
 mod plain;
 mod postures;
+mod redis;
 mod registry;
 mod scopes;
 mod wait;

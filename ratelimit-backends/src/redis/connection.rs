@@ -1,0 +1,119 @@
+//! [`Connection`]: calls of the scripts, and what is made of their errors.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use ratelimit_core::{Error, ErrorKind, Pong};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisError, Script, Value};
+
+pub(super) struct Connection {
+    manager: ConnectionManager,
+    decide: Script,
+    exchange: Script,
+}
+
+impl Connection {
+    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, Error> {
+        // What is wrong with a URL says nothing of it, as it can have a password.
+        let wrong = |error: RedisError| {
+            let message = format!("this is no URL of a Redis server: {}", error.category());
+            Error::new(ErrorKind::Configuration, message)
+        };
+        let client = Client::open(url).map_err(wrong)?;
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(timeout))
+            .set_connection_timeout(Some(timeout));
+        Ok(Self {
+            manager: ConnectionManager::new_lazy_with_config(client, config).map_err(wrong)?,
+            decide: Script::new(include_str!("decide.lua")),
+            exchange: Script::new(include_str!("exchange.lua")),
+        })
+    }
+
+    /// One call of the script that decides.
+    pub(super) async fn decide(
+        &self,
+        names: &[String],
+        arguments: &[Vec<u8>],
+    ) -> Result<Vec<Value>, Error> {
+        self.call(&self.decide, names, arguments).await
+    }
+
+    /// One call of the script that compares and swaps.
+    pub(super) async fn exchange(
+        &self,
+        names: &[String],
+        arguments: &[Vec<u8>],
+    ) -> Result<Vec<Value>, Error> {
+        self.call(&self.exchange, names, arguments).await
+    }
+
+    async fn call(
+        &self,
+        script: &Script,
+        names: &[String],
+        arguments: &[Vec<u8>],
+    ) -> Result<Vec<Value>, Error> {
+        let mut call = script.prepare_invoke();
+        for name in names {
+            call.key(name);
+        }
+        for argument in arguments {
+            call.arg(&argument[..]);
+        }
+        let mut manager = self.manager.clone();
+        call.invoke_async(&mut manager).await.map_err(failed)
+    }
+
+    pub(super) async fn remove(&self, names: &[String]) -> Result<(), Error> {
+        let mut manager = self.manager.clone();
+        let mut command = redis::cmd("DEL");
+        command.arg(names);
+        let removed: Result<u64, _> = command.query_async(&mut manager).await;
+        removed.map(|_| ()).map_err(failed)
+    }
+
+    pub(super) async fn ping(&self) -> Result<Pong, Error> {
+        let mut manager = self.manager.clone();
+        let started = Instant::now();
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut manager)
+            .await
+            .map_err(failed)?;
+        let pong = Pong::new(started.elapsed());
+        let version = info
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(match version {
+            Some(version) => pong.with_version(version.to_owned()),
+            None => pong,
+        })
+    }
+}
+
+/// What the client says of a failure, in our terms.
+fn failed(error: RedisError) -> Error {
+    let kind = match error.code() {
+        _ if error.is_timeout() => ErrorKind::Timeout,
+        _ if error.is_io_error()
+            || error.is_connection_dropped()
+            || error.is_connection_refusal() =>
+        {
+            ErrorKind::Connection
+        }
+        Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "READONLY" | "OOM" | "DENIED") => {
+            ErrorKind::Refused
+        }
+        Some("LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN") => {
+            ErrorKind::Connection
+        }
+        _ => ErrorKind::Protocol,
+    };
+    let message = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.category()),
+        None => error.category().to_owned(),
+    };
+    Error::new(kind, message).with_source(error)
+}
