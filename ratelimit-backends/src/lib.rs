@@ -3,6 +3,7 @@
 //! | feature | backend | one decision is |
 //! |---|---|---|
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
+//! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 
 #[cfg(feature = "memory")]
 pub mod memory;

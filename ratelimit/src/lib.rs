@@ -129,6 +129,8 @@ mod wait;
 pub mod __private;
 
 pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder, MemoryLimiter};
+#[cfg(feature = "redis")]
+pub use ratelimit_backends::redis::{RedisBackend, RedisBuilder};
 pub use ratelimit_core as core;
 pub use ratelimit_core::{
     Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, BurstFault, Capabilities, Charge,

@@ -6,9 +6,13 @@ use std::time::Instant;
 use ratelimit_core::{Error, ErrorKind, Pong};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, Script, Value};
+use tokio::sync::OnceCell;
 
 pub(super) struct Connection {
-    manager: ConnectionManager,
+    client: Client,
+    timeout: Duration,
+    /// Made by who asks first, as it belongs to the runtime on which it is made.
+    manager: OnceCell<ConnectionManager>,
     decide: Script,
     exchange: Script,
 }
@@ -20,15 +24,27 @@ impl Connection {
             let message = format!("this is no URL of a Redis server: {}", error.category());
             Error::new(ErrorKind::Configuration, message)
         };
-        let client = Client::open(url).map_err(wrong)?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(timeout))
-            .set_connection_timeout(Some(timeout));
         Ok(Self {
-            manager: ConnectionManager::new_lazy_with_config(client, config).map_err(wrong)?,
+            client: Client::open(url).map_err(wrong)?,
+            timeout,
+            manager: OnceCell::new(),
             decide: Script::new(include_str!("decide.lua")),
             exchange: Script::new(include_str!("exchange.lua")),
         })
+    }
+
+    /// It connects when it is first used, and again when the connection broke; each time once, so that who asks
+    /// learns at once what is wrong.
+    async fn manager(&self) -> Result<ConnectionManager, Error> {
+        let make = || async {
+            let config = ConnectionManagerConfig::new()
+                .set_number_of_retries(0)
+                .set_response_timeout(Some(self.timeout))
+                .set_connection_timeout(Some(self.timeout));
+            ConnectionManager::new_lazy_with_config(self.client.clone(), config)
+        };
+        let manager = self.manager.get_or_try_init(make).await;
+        manager.cloned().map_err(failed)
     }
 
     /// One call of the script that decides.
@@ -62,12 +78,12 @@ impl Connection {
         for argument in arguments {
             call.arg(&argument[..]);
         }
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         call.invoke_async(&mut manager).await.map_err(failed)
     }
 
     pub(super) async fn remove(&self, names: &[String]) -> Result<(), Error> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         let mut command = redis::cmd("DEL");
         command.arg(names);
         let removed: Result<u64, _> = command.query_async(&mut manager).await;
@@ -75,7 +91,7 @@ impl Connection {
     }
 
     pub(super) async fn ping(&self) -> Result<Pong, Error> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         let started = Instant::now();
         let info: String = redis::cmd("INFO")
             .arg("server")
@@ -97,6 +113,7 @@ impl Connection {
 fn failed(error: RedisError) -> Error {
     let kind = match error.code() {
         _ if error.is_timeout() => ErrorKind::Timeout,
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => ErrorKind::Refused,
         _ if error.is_io_error()
             || error.is_connection_dropped()
             || error.is_connection_refusal() =>

@@ -198,12 +198,12 @@ impl RedisBackend {
             }
             let count = changes.len();
             arguments = vec![self.time(), count.to_string().into_bytes()];
-            let changed: Vec<usize> = changes.iter().map(|change| change.0).collect();
+            let first: Vec<usize> = changes.iter().map(|change| change.0).collect();
             for (_, before, bytes, keep) in changes {
                 arguments.extend([before.clone(), bytes, keep.to_string().into_bytes()]);
             }
-            order.retain(|place| !changed.contains(place));
-            order.splice(0..0, changed);
+            order.retain(|place| !first.contains(place));
+            order.splice(0..0, first);
             let names: Vec<_> = order
                 .iter()
                 .map(|place| batch.names[*place].clone())

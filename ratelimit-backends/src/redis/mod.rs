@@ -23,7 +23,42 @@ use ratelimit_core::{
 
 use connection::Connection;
 
-/// Decides in Redis (6.2 or later) or Valkey, which every process that asks the same server shares.
+/// Decides in Redis (6.2 or later) or Valkey, standalone: every process that asks the same server shares
+/// its budgets.
+///
+/// One decision is one call of a script, and so is a batch: of checks that are independent, or of all or none.
+/// A call whose limits have changed since its key was last used, or that finds the server's clock stepped back, takes two trips
+/// more, as do corrections and calls of a cost of zero: what is there is read, and replaced if nobody else changed it
+/// meanwhile.
+///
+/// # Time
+///
+/// The server's clock decides, in microseconds; this process's does not matter. Rates that give more than a
+/// unit in a microsecond are refused.
+///
+/// # What is stored
+///
+/// One value for each key, `PREFIX:{KEY}:POLICY:ALGORITHM`, in the [stored form](ratelimit_core::KeyState::encode) of its state, with
+/// an expiry at the instant from which it equals a fresh key's. Keys are escaped, those of more than 96 bytes are known by their
+/// SHA-256. A denial writes nothing. A `sliding_window` keeps 16 bytes for each call that it admitted within its period, which are
+/// written anew with each: prefer `sliding_window_counter` for large limits.
+///
+/// A server that evicts keys (`maxmemory-policy`) or restarts without persistence forgets budgets: a forgotten key is a fresh one.
+///
+/// # Errors
+///
+/// Every answer comes within the [timeout](RedisBuilder::timeout), or is an error of the kind
+/// [`Timeout`](ErrorKind::Timeout). A broken connection is made anew by the next call. `Refused` says that the server does not let
+/// us (password, rights, a read-only replica, memory that is full).
+///
+/// ```no_run
+/// use ratelimit_backends::redis::RedisBackend;
+///
+/// # async fn example() -> Result<(), ratelimit_core::Error> {
+/// let backend = RedisBackend::connect("redis://127.0.0.1/").await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct RedisBackend {
     capabilities: Capabilities,
     options: RedisBuilder,

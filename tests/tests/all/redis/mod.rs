@@ -1,4 +1,7 @@
-//! The conformance suite on a Redis server.
+//! The conformance suite on a Redis server; `store`: what is in the store; `faults`: what is said when it fails.
+
+mod faults;
+mod store;
 
 use core::time::Duration;
 use std::sync::Arc;
