@@ -3,20 +3,20 @@
 use ratelimit_core::{Answers, Check, Decision, Error, Join, KeyState, Outcome, Timestamp};
 
 /// Decides checks on the states of their keys, which change as the checks are charged. `places` says
-/// which state each check is about, `refuse` which cannot be decided at all.
+/// which state each check is about, `refuse` which of them cannot be decided at all.
 pub(crate) fn decide(
     checks: &[Check<'_>],
     places: &[usize],
     states: &mut [KeyState],
     join: Join,
     now: Timestamp,
-    refuse: impl Fn(&Check<'_>) -> Option<Error>,
+    refuse: impl Fn(usize) -> Option<Error>,
 ) -> Answers {
     match join {
         Join::Each => {
-            let checks = checks.iter().zip(places);
+            let checks = checks.iter().zip(places).enumerate();
             checks
-                .map(|(check, place)| match refuse(check) {
+                .map(|(index, (check, place))| match refuse(index) {
                     Some(error) => Err(error),
                     None => Ok(states[*place].decide(check, now)),
                 })
@@ -31,9 +31,9 @@ fn decide_all(
     places: &[usize],
     states: &mut [KeyState],
     now: Timestamp,
-    refuse: impl Fn(&Check<'_>) -> Option<Error>,
+    refuse: impl Fn(usize) -> Option<Error>,
 ) -> Answers {
-    let refused: Vec<_> = checks.iter().map(refuse).collect();
+    let refused: Vec<_> = (0..checks.len()).map(refuse).collect();
     let mut answers = Vec::with_capacity(checks.len());
     if refused.iter().all(Option::is_none) {
         let mut changed = states.to_vec();

@@ -111,22 +111,24 @@ impl Connection {
 
 /// What the client says of a failure, in our terms.
 fn failed(error: RedisError) -> Error {
-    let kind = match error.code() {
-        _ if error.is_timeout() => ErrorKind::Timeout,
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => ErrorKind::Refused,
-        _ if error.is_io_error()
-            || error.is_connection_dropped()
-            || error.is_connection_refusal() =>
-        {
-            ErrorKind::Connection
-        }
-        Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "READONLY" | "OOM" | "DENIED") => {
-            ErrorKind::Refused
-        }
-        Some("LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN") => {
-            ErrorKind::Connection
-        }
-        _ => ErrorKind::Protocol,
+    // Old servers say inside of the message of a failed script what failed in it.
+    let says = |codes: &[&str]| {
+        let code = error.code().unwrap_or_default();
+        let detail = error.detail().unwrap_or_default();
+        let within = |wanted: &str| code == wanted || detail.contains(&format!("-{wanted} "));
+        codes.iter().any(|wanted| within(wanted))
+    };
+    let kind = if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal()
+    {
+        ErrorKind::Connection
+    } else if error.kind() == redis::ErrorKind::AuthenticationFailed || says(REFUSALS) {
+        ErrorKind::Refused
+    } else if says(PASSING) {
+        ErrorKind::Connection
+    } else {
+        ErrorKind::Protocol
     };
     let message = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.category()),
@@ -134,3 +136,18 @@ fn failed(error: RedisError) -> Error {
     };
     Error::new(kind, message).with_source(error)
 }
+
+/// What a server says that does not let us.
+const REFUSALS: &[&str] = &[
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "READONLY",
+    "OOM",
+    "DENIED",
+    "MISCONF",
+    "NOREPLICAS",
+];
+
+/// What passes.
+const PASSING: &[&str] = &["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];

@@ -11,7 +11,7 @@ else
   now_s, now_n = unpack_('>I8I4', ARGV[1])
 end
 local now_ms = now_s * 1000 + (now_n - fmod(now_n, 1e6)) / 1e6
-local DENIED, ALLOWED, UNFIT = 0, 1, 2
+local DENIED, ALLOWED, UNFIT, BROKEN = 0, 1, 2, 3
 local WIDTH = { [0] = 20, [1] = 20, [2] = 12, [4] = 16, [5] = 20 }
 
 -- Spans are seconds, nanoseconds and a fraction.
@@ -51,7 +51,7 @@ local function bucket(check, at, state)
   end
   local ts, tn, tp = plus(ds, dn, dp, cs, cn, cp, q)
   if later(ts, tn, tp, fs, fn, fp) then return DENIED end
-  local ms = ts * 1000 + math.ceil((tn + 1) / 1e6)
+  local ms = ts * 1000 + math.ceil((tp > 0 and tn + 1 or tn) / 1e6)
   local s, n, p = plus(ts, tn, tp, now_s, now_n, 0, q)
   return ALLOWED, pack_('>I8I4I4I4', s, n, p, q), ms
 end
@@ -72,6 +72,8 @@ end
 
 local function counter(check, at, state, cost)
   local limit, period = unpack_('>I4I8', check, at)
+  -- What is multiplied below fits a double for periods of up to two years.
+  if period > 2 ^ 36 then return UNFIT end
   local window, previous, current = window_of(period), 0, 0
   if state then
     local stored, before, count = unpack_('>I8I4I4', state)
@@ -114,10 +116,12 @@ local function log(check, at, stored, place, cost)
       local s, n = entry(count - 1)
       if s > now_s or (s == now_s and n > now_n) then return UNFIT end
     end
+    if total < 0 or (count == 0 and total ~= 0) then error('no log') end
     while first < count do
       local s, n, c = ends(first)
       if s > now_s or (s == now_s and n > now_n) then break end
       total = total - c
+      if total < 0 then error('no log') end
       first = first + 1
     end
   end
@@ -182,10 +186,12 @@ local function decide(check, stored)
     if ms and ms > longest then longest = ms end
     at = at + 8 + ARG[algorithm]
   end
-  if known > rates then return UNFIT end
   local told = algorithm == 3 and table.concat(said) or stored
   if outcome == DENIED then return DENIED, nil, nil, told end
-  return ALLOWED, pack_('>I1I1I1', 1, algorithm, rates) .. table.concat(out), longest, told
+  -- Rates that other limits had stand behind these, and stay as long as they would.
+  local count, rest = rates, ''
+  if known > rates then count, rest = known, sub(stored, place) end
+  return ALLOWED, pack_('>I1I1I1', 1, algorithm, count) .. table.concat(out) .. rest, longest, told, known > rates
 end
 
 local longer = ARGV[1] == '' and 0 or 3600000
@@ -193,18 +199,27 @@ local answers, writes, seen, unfit, refused = { pack_('>I8I4', now_s, now_n) }, 
 for i = 1, #KEYS do
   local key = KEYS[i]
   local before = seen[key]
-  if before == nil then before = redis.call('GET', key) end
-  local outcome, after, ms, told = UNFIT
-  -- Once a key does not fit, what comes after it has to wait for what is decided elsewhere.
-  if not unfit[key] then outcome, after, ms, told = decide(ARGV[2 + i], before) end
-  if outcome == UNFIT then unfit[key] = true end
+  if before == nil then before = redis.pcall('GET', key) end
+  local fine, outcome, after, ms, told, others = true, UNFIT
+  if type(before) == 'table' then
+    -- It is no string.
+    before, outcome = '', BROKEN
+  elseif not unfit[key] then
+    -- Once a key does not fit, what comes after it has to wait for what is decided elsewhere.
+    fine, outcome, after, ms, told, others = pcall(decide, ARGV[2 + i], before)
+    if not fine then outcome, told = BROKEN, '' end
+  end
+  if outcome == UNFIT or outcome == BROKEN then unfit[key] = true end
   answers[2 * i] = outcome
   answers[2 * i + 1] = (outcome == UNFIT and before or told) or ''
-  seen[key] = before
+  if seen[key] == nil then seen[key] = outcome ~= BROKEN and before end
   if outcome == ALLOWED then
     seen[key] = after
-    if ARGV[2] == 'A' then writes[#writes + 1] = { key, after, ms + longer }
-    else redis.call('SET', key, after, 'PX', ms + longer) end
+    -- One more, as time goes on between two commands.
+    ms = ms + 1 + longer
+    if others then ms = math.max(ms, redis.call('PTTL', key)) end
+    if ARGV[2] == 'A' then writes[#writes + 1] = { key, after, ms }
+    else redis.call('SET', key, after, 'PX', ms) end
   else refused = true end
 end
 if not refused then

@@ -19,9 +19,10 @@ const TRIES: u32 = 64;
 /// How much longer keys are kept than they are live where the server's clock is not the one that decides.
 const LONGER_MS: u64 = 3_600_000;
 
-/// The outcomes of `decide.lua`.
+/// The outcomes of `decide.lua` but "it does not fit".
 const DENIED: i64 = 0;
 const ALLOWED: i64 = 1;
+const BROKEN: i64 = 3;
 
 /// What it says of one check.
 struct Told {
@@ -109,16 +110,20 @@ impl RedisBackend {
         let mut answers = Answers::with_capacity(checks.len());
         let mut open = Vec::new();
         for (index, (check, told)) in checks.iter().zip(&told).enumerate() {
-            if told.outcome == ALLOWED || told.outcome == DENIED {
-                answers.push(answer(check, told, now));
-            } else {
-                open.push(index);
-                answers.push(Err(lost()));
+            match told.outcome {
+                ALLOWED | DENIED => answers.push(answer(check, told, now)),
+                BROKEN => answers.push(Err(no_state())),
+                _ => {
+                    open.push(index);
+                    answers.push(Err(lost()));
+                }
             }
         }
         if !open.is_empty() {
             let again: Vec<_> = open.iter().map(|index| checks[*index]).collect();
-            let again = self.decide_by_exchange(&again, Join::Each).await?;
+            let again = self.decide_by_exchange(&again, Join::Each).await;
+            // What was decided stands, whatever becomes of these.
+            let again = super::each(&open, again);
             for (index, answer) in open.into_iter().zip(again) {
                 answers[index] = answer;
             }
@@ -128,23 +133,32 @@ impl RedisBackend {
 
     async fn decide_by_exchange(&self, checks: &[Check<'_>], join: Join) -> Result<Answers, Error> {
         let batch = self.batch(checks.iter());
-        self.exchange(&batch, |states, now| {
-            stepwise::decide(checks, &batch.places, states, join, now, |check| {
-                self.refuse(check)
-            })
+        self.exchange(&batch, |found| {
+            let Found {
+                now,
+                states,
+                faults,
+            } = found;
+            let refuse = |index: usize| {
+                let fault = faults[batch.places[index]].clone();
+                fault.or_else(|| self.refuse(&checks[index]))
+            };
+            stepwise::decide(checks, &batch.places, states, join, *now, refuse)
         })
         .await
     }
 
     pub(super) async fn peek_batch(&self, checks: &[Check<'_>]) -> Result<Answers, Error> {
         let batch = self.batch(checks.iter());
-        self.exchange(&batch, |states, now| {
+        self.exchange(&batch, |found| {
             let checks = checks.iter().zip(&batch.places);
             checks
-                .map(|(check, place)| match self.refuse(check) {
-                    Some(error) => Err(error),
-                    None => Ok(states[*place].peek(check, now)),
-                })
+                .map(
+                    |(check, place)| match found.fault(*place).or_else(|| self.refuse(check)) {
+                        Some(error) => Err(error),
+                        None => Ok(found.states[*place].peek(check, found.now)),
+                    },
+                )
                 .collect()
         })
         .await
@@ -152,10 +166,13 @@ impl RedisBackend {
 
     pub(super) async fn adjust_batch(&self, adjusts: &[Adjust<'_>]) -> Result<Answers, Error> {
         let batch = self.batch(adjusts.iter().map(|adjust| &adjust.check));
-        self.exchange(&batch, |states, now| {
+        self.exchange(&batch, |found| {
             let adjusts = adjusts.iter().zip(&batch.places);
             adjusts
-                .map(|(adjust, place)| Ok(states[*place].adjust(adjust, now)))
+                .map(|(adjust, place)| match found.fault(*place) {
+                    Some(error) => Err(error),
+                    None => Ok(found.states[*place].adjust(adjust, found.now)),
+                })
                 .collect()
         })
         .await
@@ -166,12 +183,13 @@ impl RedisBackend {
     async fn exchange<R>(
         &self,
         batch: &Batch,
-        mut work: impl FnMut(&mut [KeyState], Timestamp) -> R,
+        mut work: impl FnMut(&mut Found) -> R,
     ) -> Result<R, Error> {
         if batch.names.is_empty() {
-            return Ok(work(&mut [], Timestamp::default()));
+            return Ok(work(&mut Found::default()));
         }
-        let _alone = self.exchanging.lock().await;
+        // Who was not fast enough once lets the others of this process finish first.
+        let mut alone = None;
         let mut order: Vec<usize> = (0..batch.names.len()).collect();
         let mut arguments = vec![self.time(), b"0".to_vec()];
         for _ in 0..TRIES {
@@ -180,16 +198,16 @@ impl RedisBackend {
                 .map(|place| batch.names[*place].clone())
                 .collect();
             let reply = self.connection.exchange(&names, &arguments).await?;
-            let (now, found) = found(reply, &order)?;
-            let mut states = Vec::with_capacity(found.len());
-            for (bytes, algorithm) in found.iter().zip(&batch.algorithms) {
-                states.push(state(bytes, *algorithm)?);
-            }
-            let done = work(&mut states, now);
+            let (now, before) = values(reply, &order)?;
+            let mut found = Found::of(now, &before, &batch.algorithms);
+            let done = work(&mut found);
             let mut changes = Vec::new();
-            for (place, (before, state)) in found.iter().zip(&states).enumerate() {
+            for (place, (before, state)) in before.iter().zip(&found.states).enumerate() {
                 let (bytes, keep) = self.stored(state, now);
-                if bytes != *before {
+                if let Some(before) = before
+                    && found.faults[place].is_none()
+                    && bytes != *before
+                {
                     changes.push((place, before, bytes, keep));
                 }
             }
@@ -213,6 +231,9 @@ impl RedisBackend {
                 return Ok(done);
             }
             arguments = vec![self.time(), b"0".to_vec()];
+            if alone.is_none() {
+                alone = Some(self.exchanging.lock().await);
+            }
         }
         Err(Error::new(
             ErrorKind::Overloaded,
@@ -234,6 +255,41 @@ impl RedisBackend {
         let longer = if injected { LONGER_MS } else { 0 };
         let keep = u64::try_from(left.div_ceil(1_000_000)).unwrap_or(u64::MAX / 2);
         (bytes, keep + longer)
+    }
+}
+
+/// What is in the store of the keys of a batch.
+#[derive(Default)]
+struct Found {
+    now: Timestamp,
+    states: Vec<KeyState>,
+    /// Why what is there is no state; it is not replaced then.
+    faults: Vec<Option<Error>>,
+}
+
+impl Found {
+    fn of(now: Timestamp, values: &[Stored], algorithms: &[Algorithm]) -> Self {
+        let mut found = Self {
+            now,
+            ..Self::default()
+        };
+        for (bytes, algorithm) in values.iter().zip(algorithms) {
+            let read = match bytes {
+                Some(bytes) => state(bytes, *algorithm),
+                None => Err(no_state()),
+            };
+            let (state, fault) = match read {
+                Ok(state) => (state, None),
+                Err(error) => (KeyState::fresh(*algorithm), Some(error)),
+            };
+            found.states.push(state);
+            found.faults.push(fault);
+        }
+        found
+    }
+
+    fn fault(&self, place: usize) -> Option<Error> {
+        self.faults[place].clone()
     }
 }
 
@@ -271,9 +327,9 @@ fn of_logs(check: &Check<'_>, told: &Told, now: Timestamp) -> Result<Decision, E
     for limit in check.limits.as_slice() {
         let logged = said.next().and_then(Logged::of).ok_or_else(nonsense)?;
         let (limit, period) = (limit.rate().limit(), limit.rate().period());
-        let fits = logged.used + u64::from(check.cost) <= u64::from(limit);
+        let fits = logged.used.saturating_add(check.cost.into()) <= u64::from(limit);
         let charged = if allowed { u64::from(check.cost) } else { 0 };
-        let left = u64::from(limit).saturating_sub(logged.used + charged);
+        let left = u64::from(limit).saturating_sub(logged.used.saturating_add(charged));
         let until = |instant| Timestamp::from_nanos(instant).since(now);
         quotas.push(Quota::new(
             limit,
@@ -318,19 +374,26 @@ fn told(reply: Vec<Value>, checks: usize) -> Result<(Timestamp, Vec<Told>), Erro
     Ok((now, said))
 }
 
+/// What is in a key, unless that is no string.
+type Stored = Option<Vec<u8>>;
+
 /// The time, and what is in each key, by its place in the batch.
-fn found(reply: Vec<Value>, order: &[usize]) -> Result<(Timestamp, Vec<Vec<u8>>), Error> {
+fn values(reply: Vec<Value>, order: &[usize]) -> Result<(Timestamp, Vec<Stored>), Error> {
     let mut reply = reply.into_iter().skip(1);
     let now = reply
         .next()
         .and_then(bytes)
         .and_then(|bytes| wire::timestamp(&bytes));
     let now = now.ok_or_else(nonsense)?;
-    let mut found = vec![Vec::new(); order.len()];
+    let mut values = vec![None; order.len()];
     for place in order {
-        found[*place] = reply.next().and_then(bytes).ok_or_else(nonsense)?;
+        values[*place] = match reply.next() {
+            Some(Value::BulkString(bytes)) => Some(bytes),
+            Some(Value::Nil) => None,
+            _ => return Err(nonsense()),
+        };
     }
-    Ok((now, found))
+    Ok((now, values))
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {
@@ -342,6 +405,13 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 
 fn nonsense() -> Error {
     Error::new(ErrorKind::Protocol, "the server's answer makes no sense")
+}
+
+fn no_state() -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "what is stored under the key is no state of ours",
+    )
 }
 
 /// Not seen: it stands where an answer comes later.

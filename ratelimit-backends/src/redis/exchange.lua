@@ -1,7 +1,7 @@
 -- Stores what another place has decided, if nothing has changed since. KEYS: the keys. ARGV[1]: the time, twelve bytes, or
 -- nothing for the server's. ARGV[2]: how many of the keys are to be stored, the first ones; for each of these: what has to be there
 -- (nothing for no key), what comes there (nothing to remove it), and for how many milliseconds.
--- Answers whether it was stored, the time, and what is now in each key.
+-- Answers whether it was stored, the time, and what is now in each key: false where that is no string.
 local time = ARGV[1]
 if time == '' then
   local now = redis.call('TIME')
@@ -10,7 +10,8 @@ end
 local count = tonumber(ARGV[2])
 local answer, same = { 0, time }, count > 0
 for i = 1, #KEYS do
-  local there = redis.call('GET', KEYS[i]) or ''
+  local there = redis.pcall('GET', KEYS[i]) or ''
+  if type(there) == 'table' then there = false end
   answer[i + 2] = there
   if i <= count and there ~= ARGV[3 * i] then same = false end
 end

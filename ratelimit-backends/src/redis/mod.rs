@@ -63,7 +63,7 @@ pub struct RedisBackend {
     capabilities: Capabilities,
     options: RedisBuilder,
     connection: Connection,
-    /// One exchange of this process at a time: they would only be in each other's way.
+    /// For exchanges that were not fast enough: those of one process would only be in each other's way.
     exchanging: tokio::sync::Mutex<()>,
     closed: AtomicBool,
 }
