@@ -62,7 +62,7 @@ pub use limiter::MemoryLimiter;
 /// At most [`max_keys`](MemoryBuilder::max_keys) keys are kept (default
 /// [one million](Self::DEFAULT_MAX_KEYS)), whatever clients send: a key is kept as a fingerprint, so
 /// its length does not matter. Room for all of them is asked of the operating system at once (about
-/// 32 MB for the default), which gives memory for it as keys come, where it works that way; where it
+/// 29 MB for the default), which gives memory for it as keys come, where it works that way; where it
 /// refuses, fewer keys are kept. The table grows by splitting one of its segments at a time, and keeps
 /// the memory that it once had. A `sliding_window` keeps 16 to 32 bytes more for each call
 /// that it admitted within its period, at most [`max_log`](MemoryBuilder::max_log) of them a key:

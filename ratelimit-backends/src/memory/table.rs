@@ -20,7 +20,7 @@ use super::line::{Head, Line, LockedLine, SLOTS, Seen, TAG};
 use super::lines::Lines;
 use super::sync::{AtomicU32, AtomicUsize, Ordering};
 
-/// The most lines of a segment. Few enough that copying them takes some microseconds.
+/// The most lines of a segment. Few enough that copying them takes some tens of microseconds.
 const MOST_LINES: usize = 768;
 
 /// The fewest: with less, two lines are seldom enough.

@@ -19,6 +19,10 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, Error> {
+        if url.starts_with("rediss:") {
+            let message = "`rediss://` asks for TLS, which this backend cannot do yet: `redis://` can be used";
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
         // What is wrong with a URL says nothing of it, as it can have a password.
         let wrong = |error: RedisError| {
             let message = format!("this is no URL of a Redis server: {}", error.category());

@@ -28,8 +28,8 @@ use connection::Connection;
 ///
 /// One decision is one call of a script, and so is a batch: of checks that are independent, or of all or none.
 /// A call whose limits have changed since its key was last used, or that finds the server's clock stepped back, takes two trips
-/// more, as do corrections and calls of a cost of zero: what is there is read, and replaced if nobody else changed it
-/// meanwhile.
+/// more, as do corrections: what is there is read, and replaced if nobody else changed it meanwhile. A call of a cost of zero takes
+/// one trip, and all or none of a batch that is denied one more.
 ///
 /// # Time
 ///
@@ -40,12 +40,14 @@ use connection::Connection;
 ///
 /// One value for each key, `PREFIX:{KEY}:POLICY:ALGORITHM`, in the [stored form](ratelimit_core::KeyState::encode) of its state, with
 /// an expiry at the instant from which it equals a fresh key's. Keys are escaped, those of more than 96 bytes are known by their
-/// SHA-256. A denial writes nothing. A `sliding_window` keeps 16 bytes for each call that it admitted within its period, which are
+/// SHA-256. A denial writes nothing, unless limits have changed or the clock stepped back. A `sliding_window` keeps 16 bytes for each call that it admitted within its period, which are
 /// written anew with each: prefer `sliding_window_counter` for large limits.
 ///
 /// A server that evicts keys (`maxmemory-policy`) or restarts without persistence forgets budgets: a forgotten key is a fresh one.
 ///
 /// # Errors
+///
+/// [`close`](Backend::close) makes later questions fail; connections end when the backend is dropped.
 ///
 /// Every answer comes within the [timeout](RedisBuilder::timeout), or is an error of the kind
 /// [`Timeout`](ErrorKind::Timeout). A broken connection is made anew by the next call. `Refused` says that the server does not let

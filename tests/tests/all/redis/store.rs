@@ -189,3 +189,17 @@ async fn a_key_goes_on_under_limits_that_change() {
         server.ask("FLUSHALL");
     }
 }
+
+#[tokio::test]
+async fn a_prefix_keeps_budgets_apart_on_one_server() {
+    let server = Redis::start();
+    let other = RedisBackend::builder(server.url()).timeout(Duration::from_secs(10));
+    let other = other.prefix("other").connect().await.expect("it is there");
+    let policy = policy(Algorithm::FixedWindow, "1/366d");
+    for backend in [&backend(&server).await, &other] {
+        assert!(decide(backend, &policy, "k", 1).await.is_allowed());
+        assert!(!decide(backend, &policy, "k", 1).await.is_allowed());
+    }
+    let there = server.ask("EXISTS other:{t%01k}:p:fixed_window");
+    assert_eq!(there.trim(), ":1");
+}
