@@ -1,0 +1,1 @@
+//! Backends around backends: each is a [`Layer`](ratelimit_core::Layer) of its own, and they compose.
