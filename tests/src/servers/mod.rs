@@ -1,7 +1,11 @@
-//! Real servers for tests: each is started privately, on a free port of this machine's own address, with
+//! Real servers for tests: each is started privately, on free ports of this machine's own address, with
 //! its files in a folder that goes with it, and is stopped when it is dropped.
 //!
-//! A server that is not installed fails the test with the command that installs it.
+//! A server that is not installed fails the test with the command that installs it; `.ci/servers`
+//! installs all of them.
 
+pub mod options;
 mod process;
 pub mod redis;
+pub mod tls;
+mod wire;

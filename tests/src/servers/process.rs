@@ -1,63 +1,152 @@
-//! [`Process`]: a program that runs as long as somebody holds it.
+//! [`Process`]: a program that runs as long as somebody holds it, or until it is killed.
 
 use core::time::Duration;
-use std::net::{Ipv4Addr, TcpListener};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::{env, fs, io, process, thread};
 
 /// How long a server may take until it answers, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running program, and the folder that is its own.
+/// A program, and how it is installed.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) path: PathBuf,
+    pub(super) install: &'static str,
+}
+
+/// A folder that goes when this does.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+/// A program that was started, and the folder that is its own.
 #[derive(Debug)]
 pub(super) struct Process {
+    program: Program,
+    arguments: Vec<String>,
+    state: Mutex<State>,
+    folder: Folder,
+}
+
+#[derive(Debug)]
+struct State {
     child: Child,
-    folder: PathBuf,
+    frozen: bool,
+}
+
+impl Folder {
+    /// A new one, empty.
+    pub(super) fn new() -> Self {
+        static FOLDERS: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+            let folder = env::temp_dir().join(format!("ratelimit-{}-{number}", process::id()));
+            match fs::create_dir(&folder) {
+                Ok(()) => return Self(folder),
+                // A process of the same number was killed before it could clean up.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("no temporary folder {}: {error}", folder.display()),
+            }
+        }
+    }
+
+    /// The path of a file in it.
+    pub(super) fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// Writes a file in it, and returns its path.
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
+        let file = self.file(name);
+        fs::write(&file, text).expect("a file in the temporary folder");
+        file
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Process {
     /// Starts a program in a folder of its own.
-    pub(super) fn start(
-        program: &str,
-        package: &str,
-        arguments: impl FnOnce(&Path) -> Vec<String>,
-    ) -> Self {
-        static FOLDERS: AtomicU32 = AtomicU32::new(0);
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let folder = env::temp_dir().join(format!("ratelimit-{}-{number}", process::id()));
-        fs::create_dir_all(&folder).expect("a temporary folder");
-        let log = fs::File::create(folder.join("log")).expect("a file in it");
-        let child = Command::new(program)
-            .args(arguments(&folder))
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().expect("another handle of it"))
-            .stdout(log)
-            .spawn();
-        match child {
-            Ok(child) => Self { child, folder },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let _ = fs::remove_dir_all(&folder);
-                panic!(
-                    "`{program}` is missing: apt-get install -y --no-install-recommends {package}"
-                )
-            }
-            Err(error) => panic!("`{program}` cannot be started: {error}"),
+    pub(super) fn start(program: &Program, arguments: Vec<String>, folder: Folder) -> Self {
+        let child = spawn(program, &arguments, &folder);
+        let frozen = false;
+        Self {
+            program: program.clone(),
+            arguments,
+            state: Mutex::new(State { child, frozen }),
+            folder,
         }
     }
 
+    /// Ends it at once, as a power cut does, and starts it again in the same folder.
+    pub(super) fn start_again(&self) {
+        self.kill();
+        self.state().child = spawn(&self.program, &self.arguments, &self.folder);
+    }
+
+    /// Ends it at once, as a power cut does.
+    pub(super) fn kill(&self) {
+        let mut state = self.state();
+        let _ = state.child.kill();
+        let _ = state.child.wait();
+        state.frozen = false;
+    }
+
+    /// Stops it where it is: its connections stay, and nothing answers.
+    pub(super) fn freeze(&self) {
+        self.signal("-STOP", true);
+    }
+
+    /// Lets it go on.
+    pub(super) fn thaw(&self) {
+        self.signal("-CONT", false);
+    }
+
+    fn signal(&self, signal: &str, frozen: bool) {
+        let mut state = self.state();
+        let id = state.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(
+            sent.is_ok_and(|it| it.success()),
+            "kill {signal} {id} failed"
+        );
+        state.frozen = frozen;
+    }
+
+    /// Whether it runs, and is not frozen.
+    pub(super) fn is_up(&self) -> bool {
+        let mut state = self.state();
+        !state.frozen && matches!(state.child.try_wait(), Ok(None))
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.state().child.id()
+    }
+
     /// Waits until it answers. `false` when it has ended instead, as when its port was taken meanwhile.
-    pub(super) fn answers(&mut self, ready: impl Fn() -> bool) -> bool {
+    pub(super) fn answers(&self, ready: impl Fn() -> bool) -> bool {
         let started = Instant::now();
         while !ready() {
-            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            if !self.is_up() {
                 return false;
             }
+            let waited = started.elapsed();
             assert!(
-                started.elapsed() < PATIENCE,
+                waited < PATIENCE,
                 "the server does not answer: {}",
                 self.log()
             );
@@ -66,22 +155,55 @@ impl Process {
         true
     }
 
+    /// The folder it runs in.
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// What it said.
     pub(super) fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        fs::read_to_string(self.folder.file("log")).unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
+        self.kill();
     }
 }
 
-/// A port that was free just now.
-pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+fn spawn(program: &Program, arguments: &[String], folder: &Folder) -> Child {
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(folder.file("log"))
+        .expect("a file in the temporary folder");
+    let child = Command::new(&program.path)
+        .args(arguments)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stderr(log.try_clone().expect("another handle of it"))
+        .stdout(log)
+        .spawn();
+    let name = program.path.display();
+    match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            panic!("`{name}` is missing: {}", program.install)
+        }
+        Err(error) => panic!("`{name}` cannot be started: {error}"),
+    }
+}
+
+/// Waits for something that servers agree on between themselves.
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "it is not so in time: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
 }

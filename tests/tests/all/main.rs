@@ -11,5 +11,6 @@ mod postures;
 mod redis;
 mod registry;
 mod scopes;
+mod servers;
 mod wait;
 mod wrong_backends;

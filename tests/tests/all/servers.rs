@@ -1,0 +1,116 @@
+//! The servers that tests start are what they say they are.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use ratelimit_tests::servers::redis::Redis;
+use ratelimit_tests::servers::tls::{Certificates, Identity};
+
+#[test]
+fn a_server_is_killed_frozen_and_started_again() {
+    let server = Redis::start();
+    assert_eq!(server.ask("SET k 1"), "+OK\r\n");
+    let folder = server.ask("CONFIG GET dir");
+    let folder = folder.lines().last().expect("a folder").to_owned();
+    server.freeze();
+    assert!(!server.is_up());
+    server.thaw();
+    assert_eq!(server.ask("GET k"), "$1\r\n1\r\n");
+    server.restart();
+    assert_eq!(server.ask("GET k"), "$-1\r\n");
+    server.kill();
+    assert!(server.try_ask("PING").is_err());
+    server.restart();
+    assert_eq!(server.ask("PING"), "+PONG\r\n");
+    let port = server.port();
+    drop(server);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    assert!(!Path::new(&folder).exists(), "{folder}");
+}
+
+#[test]
+fn a_server_is_started_as_the_options_say() {
+    let memory = ["--maxmemory", "2mb", "--maxmemory-policy", "noeviction"];
+    let master = Redis::options().arguments(memory).password("secret");
+    let master = master.unix_socket().start();
+    assert!(master.url().starts_with("redis://:secret@"));
+    assert!(
+        master
+            .ask("CONFIG GET maxmemory")
+            .ends_with("\r\n2097152\r\n")
+    );
+    assert_eq!(master.ask("SET k 1"), "+OK\r\n");
+    let replica = Redis::options().password("secret").replica_of(&master);
+    let replica = replica.start();
+    replica.catch_up_with(&master);
+    assert_eq!(replica.ask("GET k"), "$1\r\n1\r\n");
+
+    let url = master.unix_url();
+    let path = url.strip_prefix("redis+unix://").expect("a socket");
+    let path = path.strip_suffix("?pass=secret").expect("a password");
+    let mut socket = UnixStream::connect(path).expect("it listens");
+    socket.write_all(b"PING\r\n").expect("it reads");
+    let mut refusal = [0; 7];
+    socket.read_exact(&mut refusal).expect("it answers");
+    assert_eq!(&refusal, b"-NOAUTH");
+}
+
+#[test]
+fn a_long_answer_is_read_to_its_end() {
+    let server = Redis::start();
+    let value = "x".repeat(50_000);
+    server.ask(&format!("SET k {value}"));
+    let one = format!("$50000\r\n{value}\r\n");
+    assert_eq!(server.ask("GET k"), one);
+    assert_eq!(
+        server.ask("MGET k none k"),
+        format!("*3\r\n{one}$-1\r\n{one}")
+    );
+}
+
+#[test]
+fn a_server_speaks_tls_to_who_trusts_it() {
+    let open = Redis::options().tls().start();
+    let mutual = Redis::options().mutual_tls().start();
+    let other = Certificates::new();
+    let folder = std::env::temp_dir().join(format!("ratelimit-tls-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let ask = |server: &Redis, authority: &str, client: Option<&Identity>| {
+        let file = |name: &str, text: &str| {
+            let file = folder.join(name);
+            fs::write(&file, text).expect("a file");
+            file
+        };
+        let mut client_of_redis = Command::new("redis-cli");
+        client_of_redis.args(["-u", &server.tls_url(), "--cacert"]);
+        client_of_redis.arg(file("authority", authority));
+        if let Some(client) = client {
+            let certificate = file("certificate", &client.certificate);
+            client_of_redis.arg("--cert").arg(certificate);
+            client_of_redis.arg("--key").arg(file("key", &client.key));
+        }
+        let output = client_of_redis.arg("PING").output().expect("redis-cli");
+        output.stdout == b"PONG\n"
+    };
+    let certificates = open.certificates();
+    assert!(ask(&open, &certificates.authority, None));
+    assert!(!ask(&open, &other.authority, None), "another's authority");
+    let certificates = mutual.certificates();
+    assert!(ask(
+        &mutual,
+        &certificates.authority,
+        Some(&certificates.client)
+    ));
+    assert!(!ask(&mutual, &certificates.authority, None));
+    assert!(!ask(&mutual, &certificates.authority, Some(&other.client)));
+    assert_eq!(
+        mutual.ask("PING"),
+        "+PONG\r\n",
+        "without TLS on its other port"
+    );
+    let _ = fs::remove_dir_all(&folder);
+}
