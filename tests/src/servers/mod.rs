@@ -4,6 +4,7 @@
 //! A server that is not installed fails the test with the command that installs it; `.ci/servers`
 //! installs all of them.
 
+pub mod cluster;
 pub mod options;
 mod process;
 pub mod redis;

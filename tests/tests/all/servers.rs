@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
+use ratelimit_tests::servers::cluster::Cluster;
 use ratelimit_tests::servers::redis::Redis;
 use ratelimit_tests::servers::tls::{Certificates, Identity};
 
@@ -113,4 +114,63 @@ fn a_server_speaks_tls_to_who_trusts_it() {
         "without TLS on its other port"
     );
     let _ = fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn a_cluster_moves_a_slot() {
+    let cluster = Cluster::start();
+    assert_eq!(cluster.urls().len(), 3);
+    let slot = cluster.slot_of("{tag}a");
+    assert_eq!(
+        slot,
+        cluster.slot_of(b"{tag}\r\n b"),
+        "by what is in braces"
+    );
+    let from = cluster.node_of(slot);
+    let to = (from + 1) % 3;
+    for key in ["{tag}a", "{tag}b"] {
+        assert_eq!(cluster.ask(from, &format!("SET {key} 1")), "+OK\r\n");
+    }
+    let moved = cluster.ask(to, "GET {tag}a");
+    assert!(moved.starts_with(&format!("-MOVED {slot} ")), "{moved}");
+
+    cluster.begin_move(slot, from, to);
+    assert_eq!(cluster.ask(from, "GET {tag}a"), "$1\r\n1\r\n");
+    cluster.move_key("{tag}a", from, to);
+    let ask = cluster.ask(from, "GET {tag}a");
+    assert!(ask.starts_with(&format!("-ASK {slot} ")), "{ask}");
+    let half = cluster.ask(from, "MGET {tag}a {tag}b");
+    assert!(half.starts_with("-TRYAGAIN"), "{half}");
+    assert_eq!(cluster.node_of(slot), from);
+
+    cluster.finish_move(slot, from, to);
+    assert_eq!(cluster.node_of(slot), to);
+    assert_eq!(
+        cluster.ask(to, "MGET {tag}a {tag}b"),
+        "*2\r\n$1\r\n1\r\n$1\r\n1\r\n"
+    );
+    for other in [from, (from + 2) % 3] {
+        let moved = cluster.ask(other, "GET {tag}a");
+        let port = cluster.node(to).port();
+        assert_eq!(moved, format!("-MOVED {slot} 127.0.0.1:{port}\r\n"));
+    }
+}
+
+#[test]
+fn a_cluster_survives_a_master() {
+    let cluster = Cluster::of(&Redis::options().password("secret"), 1);
+    let slot = cluster.slot_of("k");
+    let old = cluster.node_of(slot);
+    let to = (old + 1) % 3;
+    cluster.ask(old, "SET k 1");
+    cluster.move_slot(slot, old, to);
+    cluster.node(3 + to).catch_up_with(cluster.node(to));
+    cluster.node(to).kill();
+    assert!(cluster.node(to).try_ask("PING").is_err());
+    let new = cluster.wait_for_failover(slot, to);
+    assert!(new >= 3, "a replica: {new}");
+    assert_eq!(cluster.ask(new, "GET k"), "$1\r\n1\r\n");
+    cluster.node(to).restart();
+    cluster.wait_until_complete();
+    assert_eq!(cluster.node_of(slot), new);
 }
