@@ -8,5 +8,6 @@ pub mod cluster;
 pub mod options;
 mod process;
 pub mod redis;
+pub mod sentinel;
 pub mod tls;
 mod wire;

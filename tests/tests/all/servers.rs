@@ -9,6 +9,7 @@ use std::process::Command;
 
 use ratelimit_tests::servers::cluster::Cluster;
 use ratelimit_tests::servers::redis::Redis;
+use ratelimit_tests::servers::sentinel::Sentinel;
 use ratelimit_tests::servers::tls::{Certificates, Identity};
 
 #[test]
@@ -173,4 +174,16 @@ fn a_cluster_survives_a_master() {
     cluster.node(to).restart();
     cluster.wait_until_complete();
     assert_eq!(cluster.node_of(slot), new);
+}
+
+#[test]
+fn sentinels_name_a_new_master() {
+    let sentinel = Sentinel::of(&Redis::options().password("secret"));
+    assert_eq!(sentinel.sentinel_urls().len(), 3);
+    let old = sentinel.kill_master();
+    assert_eq!(old.port(), sentinel.servers()[0].port());
+    let new = sentinel.wait_for_failover(old);
+    assert_eq!(new.port(), sentinel.master().port());
+    assert_eq!(new.port(), sentinel.servers()[1].port());
+    assert_eq!(new.ask("SET k 1"), "+OK\r\n");
 }
