@@ -10,4 +10,5 @@ mod process;
 pub mod redis;
 pub mod sentinel;
 pub mod tls;
+pub mod valkey;
 mod wire;

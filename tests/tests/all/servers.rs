@@ -11,6 +11,7 @@ use ratelimit_tests::servers::cluster::Cluster;
 use ratelimit_tests::servers::redis::Redis;
 use ratelimit_tests::servers::sentinel::Sentinel;
 use ratelimit_tests::servers::tls::{Certificates, Identity};
+use ratelimit_tests::servers::valkey::Valkey;
 
 #[test]
 fn a_server_is_killed_frozen_and_started_again() {
@@ -115,6 +116,16 @@ fn a_server_speaks_tls_to_who_trusts_it() {
         "without TLS on its other port"
     );
     let _ = fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn valkey_is_no_redis() {
+    let server = Valkey::start();
+    let info = server.ask("INFO server");
+    assert!(info.contains("server_name:valkey"), "{info}");
+    assert_eq!(server.ask("SET k 1"), "+OK\r\n");
+    server.restart();
+    assert_eq!(server.ask("GET k"), "$-1\r\n");
 }
 
 #[test]
