@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod options;
 mod process;
+pub mod proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod tls;

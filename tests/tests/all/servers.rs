@@ -1,13 +1,16 @@
 //! The servers that tests start are what they say they are.
 
+use core::time::Duration;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use ratelimit_tests::servers::cluster::Cluster;
+use ratelimit_tests::servers::proxy::{Line, Proxy};
 use ratelimit_tests::servers::redis::Redis;
 use ratelimit_tests::servers::sentinel::Sentinel;
 use ratelimit_tests::servers::tls::{Certificates, Identity};
@@ -197,4 +200,71 @@ fn sentinels_name_a_new_master() {
     assert_eq!(new.port(), sentinel.master().port());
     assert_eq!(new.port(), sentinel.servers()[1].port());
     assert_eq!(new.ask("SET k 1"), "+OK\r\n");
+}
+
+/// Says something on a connection, and returns so much of the answer.
+fn say(mut stream: &TcpStream, command: &str, length: usize) -> std::io::Result<String> {
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[test]
+fn a_line_delays_holds_and_breaks() {
+    const SHORT: Duration = Duration::from_millis(200);
+    let server = Redis::start();
+    let proxy = Proxy::before(server.port());
+    assert!(proxy.url().ends_with(&format!(":{}/", proxy.port())));
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()));
+    let ping = |connection: &TcpStream| say(connection, "PING", 7);
+    let is_reset =
+        |error: &Error| [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind());
+    let connection = connect().expect("it listens");
+    assert_eq!(ping(&connection).unwrap(), "+PONG\r\n");
+
+    proxy.set(Line::Delay(SHORT));
+    let started = Instant::now();
+    assert_eq!(ping(&connection).unwrap(), "+PONG\r\n");
+    assert!(started.elapsed() >= SHORT);
+
+    proxy.set(Line::Blackhole);
+    connection.set_read_timeout(Some(SHORT)).unwrap();
+    let error = say(&connection, "INCR k", 4).expect_err("nothing comes");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    assert!(connect().is_ok(), "it accepts");
+    assert_eq!(server.ask("EXISTS k"), ":0\r\n");
+    proxy.set(Line::Pass);
+    connection.set_read_timeout(None).unwrap();
+    assert_eq!(say(&connection, "INCR k", 8).unwrap(), ":1\r\n:2\r\n");
+
+    proxy.set(Line::Reset);
+    assert!(is_reset(&ping(&connection).expect_err("it was reset")));
+    let error = connect().and_then(|it| ping(&it)).expect_err("it is reset");
+    assert!(is_reset(&error), "{error}");
+
+    proxy.set(Line::Refuse);
+    let error = connect().expect_err("nothing listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+
+    proxy.set(Line::CutAfter(10));
+    let connection = connect().expect("it listens again");
+    assert_eq!(ping(&connection).unwrap(), "+PONG\r\n");
+    assert_eq!(say(&connection, "PING", 3).unwrap(), "+PO");
+    assert!(connection.peek(&mut [0]).is_ok_and(|left| left == 0));
+
+    proxy.set(Line::Pass);
+    let connection = connect().expect("it listens");
+    assert_eq!(ping(&connection).unwrap(), "+PONG\r\n");
+    proxy.set(Line::CutAfter(0));
+    let error = say(&connection, "INCR k", 4).expect_err("the answer is lost");
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(server.ask("GET k"), "$1\r\n3\r\n", "it was done");
+}
+
+#[tokio::test]
+async fn a_line_ends_where_blocking_is_not_allowed() {
+    let server = Redis::start();
+    let proxy = Proxy::before(server.port());
+    proxy.set(Line::Refuse);
 }
