@@ -13,3 +13,5 @@ pub mod memory;
 pub mod redis;
 #[cfg(feature = "redis")]
 mod stepwise;
+#[cfg(any(feature = "layers", feature = "redis"))]
+mod within;

@@ -1,0 +1,94 @@
+//! [`within`]: a future that ends in time, whoever polls it.
+//!
+//! Tokio's timers panic where no runtime of it is at hand, or one without a clock, and there is no way
+//! to ask for that beforehand. So the timers here are those of a runtime of ours: one thread that does
+//! nothing but keep the time, for every executor. It is asleep unless a bound is reached, or its
+//! earliest one changes: a call that is answered only enters itself into the timer's wheel and takes
+//! itself out again.
+
+use core::future::{Future, pending, poll_fn};
+use core::mem;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+use std::sync::OnceLock;
+use std::thread;
+
+use ratelimit_core::{Error, ErrorKind};
+use tokio::runtime::{Builder, Handle};
+use tokio::time::Sleep;
+
+/// The runtime that keeps the time, or why there is none.
+static TIMER: OnceLock<Result<Handle, Error>> = OnceLock::new();
+
+/// The value of `work` if it is there within `bound` (rounded up to whole milliseconds), else an error
+/// of the kind [`Timeout`](ErrorKind::Timeout), and the work is dropped.
+///
+/// It needs no runtime. What is ready when it is first polled needs no timer either. Work that blocks the
+/// thread that polls it cannot be bounded.
+pub(crate) async fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    let first = poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    if let Some(done) = first.await {
+        return Ok(done);
+    }
+    // Work that uses up its task's budget must not keep the timer from being looked at.
+    let mut alarm = pin!(tokio::task::unconstrained(sleep(bound)?));
+    let mut was_polled = true;
+    poll_fn(|context| {
+        if !mem::take(&mut was_polled)
+            && let Poll::Ready(done) = work.as_mut().poll(context)
+        {
+            return Poll::Ready(Ok(done));
+        }
+        let alarm = alarm.as_mut().poll(context);
+        alarm.map(|()| Err(no_answer(bound)))
+    })
+    .await
+}
+
+/// Starts the thread that keeps the time, unless it runs already, so that its failure is known early.
+pub(crate) fn prepare() -> Result<(), Error> {
+    timer().map(drop)
+}
+
+fn no_answer(bound: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no answer within {bound:?}"))
+}
+
+fn sleep(bound: Duration) -> Result<Sleep, Error> {
+    let timer = timer()?;
+    // A thread that is ending has lost what `enter` needs, which would panic.
+    if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+        return Err(Error::new(ErrorKind::Other, "the thread is ending"));
+    }
+    let _entered = timer.enter();
+    Ok(tokio::time::sleep(bound))
+}
+
+fn timer() -> Result<&'static Handle, Error> {
+    TIMER.get_or_init(start).as_ref().map_err(Clone::clone)
+}
+
+fn start() -> Result<Handle, Error> {
+    let failed = |error| {
+        let message = "the thread that keeps the time did not start";
+        Error::new(ErrorKind::Other, message).with_source(error)
+    };
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(failed)?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("ratelimit-timer".to_owned())
+        .spawn(move || runtime.block_on(pending::<()>()))
+        .map_err(failed)?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests;
