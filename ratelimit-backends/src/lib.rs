@@ -5,6 +5,8 @@
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 
+#[cfg(feature = "redis")]
+mod batcher;
 #[cfg(feature = "layers")]
 pub mod layers;
 #[cfg(feature = "memory")]
