@@ -113,7 +113,9 @@ async fn what_comes_while_it_is_busy_is_merged_in_order() {
     let mut tasks = Vec::new();
     for question in 1..=9 {
         let batcher = Arc::clone(&batcher);
-        tasks.push(tokio::spawn(async move { batcher.ask(vec![question]).await }));
+        tasks.push(tokio::spawn(
+            async move { batcher.ask(vec![question]).await },
+        ));
         settle().await;
     }
     assert_eq!(store.calls(), [[1], [2]], "two at a time");
@@ -166,7 +168,10 @@ async fn lanes_do_not_wait_for_each_other() {
     let mixed = tokio::spawn(async move { other.ask(vec![1_001, 2_001, 1_002, 2_002]).await });
     settle().await;
     let calls = store.calls();
-    assert_eq!(calls, [vec![1], vec![2], vec![1_001, 1_002], vec![2_001, 2_002]]);
+    assert_eq!(
+        calls,
+        [vec![1], vec![2], vec![1_001, 1_002], vec![2_001, 2_002]]
+    );
     store.gate.add_permits(100);
     assert_eq!(good(mixed.await.unwrap()), [10_010, 20_010, 10_020, 20_020]);
     settle().await;
@@ -202,7 +207,10 @@ async fn too_much_is_refused_and_room_that_was_given_up_is_used() {
     for task in kept {
         good(task.await.unwrap());
     }
-    assert!(!store.calls().concat().contains(&10), "nobody wants to know");
+    assert!(
+        !store.calls().concat().contains(&10),
+        "nobody wants to know"
+    );
     settle().await;
     assert!(is_idle(&batcher));
 }

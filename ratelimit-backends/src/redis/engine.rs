@@ -1,34 +1,20 @@
-//! A question: by the script that decides, or by exchange where that cannot.
+//! A question of a caller: by the scripts that decide, or by exchange where they cannot.
 
 use std::collections::HashMap;
 
+use futures_util::future::join_all;
 use ratelimit_core::{
-    Adjust, Algorithm, Answers, Charge, Check, Decision, Error, ErrorKind, Join, KeyState, Outcome,
-    Quota, Source, Timestamp,
+    Adjust, Algorithm, Answers, Check, Error, ErrorKind, Join, KeyState, Timestamp,
 };
 use redis::Value;
 
 use super::RedisBackend;
+use super::answer::{ALLOWED, BROKEN, DENIED, Stored, Told, answer, no_state, state, values};
 use super::keys::storage_key;
-use super::wire::{self, Logged};
 use crate::stepwise;
 
 /// How often an exchange is tried while others are faster.
 const TRIES: u32 = 64;
-
-/// How much longer keys are kept than they are live where the server's clock is not the one that decides.
-const LONGER_MS: u64 = 3_600_000;
-
-/// The outcomes of `decide.lua` but "it does not fit".
-const DENIED: i64 = 0;
-const ALLOWED: i64 = 1;
-const BROKEN: i64 = 3;
-
-/// What it says of one check.
-struct Told {
-    outcome: i64,
-    before: Vec<u8>,
-}
 
 /// The distinct keys of a batch.
 struct Batch {
@@ -74,61 +60,143 @@ impl RedisBackend {
         (check.cost > capacity).then(|| Error::unsatisfiable(check.cost, capacity))
     }
 
-    /// The time that is told to scripts: none where the server's decides.
-    fn time(&self) -> Vec<u8> {
-        let clock = self.options.clock.as_ref();
-        clock.map_or_else(Vec::new, |clock| {
-            wire::instant(clock.now().as_nanos()).to_vec()
-        })
-    }
-
     pub(super) async fn decide_batch(
         &self,
         checks: &[Check<'_>],
         join: Join,
     ) -> Result<Answers, Error> {
+        match join {
+            Join::Each => Ok(self.decide_each(checks).await),
+            Join::All => self.decide_all(checks).await,
+        }
+    }
+
+    /// Each by itself, together with those of other callers.
+    async fn decide_each(&self, checks: &[Check<'_>]) -> Answers {
+        // Those of one key are decided in order, whichever way: what comes after one that the scripts cannot
+        // decide takes its way.
+        let mut by_exchange: Vec<usize> = Vec::new();
+        let mut set_apart: Vec<String> = Vec::new();
+        let mut answers: Answers = checks.iter().map(|_| Err(no_state())).collect();
+        let mut places = Vec::with_capacity(checks.len());
+        let mut questions = Vec::with_capacity(checks.len());
+        for (place, check) in checks.iter().enumerate() {
+            let name = self.name(check);
+            if let Some(error) = self.refuse(check) {
+                answers[place] = Err(error);
+            } else if check.cost == 0 || (!set_apart.is_empty() && set_apart.contains(&name)) {
+                by_exchange.push(place);
+                set_apart.push(name);
+            } else {
+                places.push(place);
+                questions.push(self.client().question(name, check));
+            }
+        }
+        let told = self.batcher.ask(questions).await;
+        for (place, told) in places.into_iter().zip(told) {
+            answers[place] = match told {
+                Ok(told) if matches!(told.outcome, ALLOWED | DENIED) => {
+                    answer(&checks[place], &told)
+                }
+                Ok(told) if told.outcome == BROKEN => Err(no_state()),
+                Ok(_) => {
+                    by_exchange.push(place);
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+        }
+        by_exchange.sort_unstable();
+        if !by_exchange.is_empty() {
+            self.each_by_exchange(checks, &by_exchange, &mut answers)
+                .await;
+        }
+        answers
+    }
+
+    /// Decides those of the checks elsewhere. What was decided already stands, whatever becomes of these.
+    async fn each_by_exchange(&self, checks: &[Check<'_>], which: &[usize], answers: &mut Answers) {
+        let which = which.iter().map(|place| (*place, &checks[*place]));
+        let groups = self.by_slot(which).into_iter().map(|group| async move {
+            let some: Vec<_> = group.iter().map(|place| checks[*place].clone()).collect();
+            let decided = self.decide_by_exchange(&some, Join::Each).await;
+            (group, super::each(&some, decided))
+        });
+        put(answers, join_all(groups).await);
+    }
+
+    /// The places of these checks, those together whose keys one call can have.
+    fn by_slot<'c>(&self, checks: impl Iterator<Item = (usize, &'c Check<'c>)>) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut known: HashMap<u16, usize> = HashMap::new();
+        for (place, check) in checks {
+            let slot = if self.client().link.is_cluster() {
+                self.client().slot(&self.name(check))
+            } else {
+                0
+            };
+            let group = *known.entry(slot).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups[group].push(place);
+        }
+        groups
+    }
+
+    async fn decide_all(&self, checks: &[Check<'_>]) -> Result<Answers, Error> {
         if checks.is_empty() {
             return Ok(Answers::new());
         }
+        let slots = self.by_slot(checks.iter().enumerate());
+        if slots.len() > 1 {
+            return Err(several_slots(slots.len()));
+        }
         let usual = |check: &Check<'_>| check.cost > 0 && self.refuse(check).is_none();
         if !checks.iter().all(usual) {
-            return self.decide_by_exchange(checks, join).await;
+            return self.decide_by_exchange(checks, Join::All).await;
         }
-        let names: Vec<_> = checks.iter().map(|check| self.name(check)).collect();
-        let how = if join == Join::All { "A" } else { "E" };
-        let mut arguments = vec![self.time(), how.into()];
-        arguments.extend(checks.iter().map(wire::check));
-        let (now, told) = told(
-            self.connection.decide(&names, &arguments).await?,
-            checks.len(),
-        )?;
-        let allowed = told.iter().all(|told| told.outcome == ALLOWED);
-        if join == Join::All && !allowed {
-            // Nothing was charged: what each of them says is worked out together.
-            return self.decide_by_exchange(checks, join).await;
+        let client = self.client();
+        let questions: Vec<_> = checks
+            .iter()
+            .map(|check| client.question(self.name(check), check))
+            .collect();
+        let told = client.decide(&questions, Join::All).await?;
+        if told.iter().all(|told| told.outcome == ALLOWED) {
+            return Ok(checks
+                .iter()
+                .zip(&told)
+                .map(|(check, told)| answer(check, told))
+                .collect());
         }
-        let mut answers = Answers::with_capacity(checks.len());
-        let mut open = Vec::new();
-        for (index, (check, told)) in checks.iter().zip(&told).enumerate() {
-            match told.outcome {
-                ALLOWED | DENIED => answers.push(answer(check, told, now)),
-                BROKEN => answers.push(Err(no_state())),
-                _ => {
-                    open.push(index);
-                    answers.push(Err(lost()));
-                }
+        // Nothing was charged: what each of them says is worked out together, from what was there.
+        match self.none(checks, &told) {
+            Some(answers) => Ok(answers),
+            None => self.decide_by_exchange(checks, Join::All).await,
+        }
+    }
+
+    /// The answers to joined checks of which some were denied, if what was told is enough for that.
+    fn none(&self, checks: &[Check<'_>], told: &[Told]) -> Option<Answers> {
+        let known = |told: &Told| matches!(told.outcome, ALLOWED | DENIED);
+        let log = |check: &Check<'_>| check.policy.algorithm() == Algorithm::SlidingWindow;
+        let now = told.first()?.now;
+        if !told.iter().all(known) || checks.iter().any(log) {
+            return None;
+        }
+        let batch = self.batch(checks.iter());
+        let mut states: Vec<Option<KeyState>> = vec![None; batch.names.len()];
+        for (told, place) in told.iter().zip(&batch.places) {
+            // A later check of a key is told what those before it left.
+            if states[*place].is_none() {
+                states[*place] = Some(state(&told.before, batch.algorithms[*place]).ok()?);
             }
         }
-        if !open.is_empty() {
-            let again: Vec<_> = open.iter().map(|index| checks[*index]).collect();
-            let again = self.decide_by_exchange(&again, Join::Each).await;
-            // What was decided stands, whatever becomes of these.
-            let again = super::each(&open, again);
-            for (index, answer) in open.into_iter().zip(again) {
-                answers[index] = answer;
-            }
-        }
-        Ok(answers)
+        let mut states: Vec<KeyState> = states.into_iter().collect::<Option<_>>()?;
+        let answers =
+            stepwise::decide(checks, &batch.places, &mut states, Join::All, now, |_| None);
+        let denied = answers.iter().flatten().all(|answer| !answer.is_allowed());
+        denied.then_some(answers)
     }
 
     async fn decide_by_exchange(&self, checks: &[Check<'_>], join: Join) -> Result<Answers, Error> {
@@ -148,7 +216,47 @@ impl RedisBackend {
         .await
     }
 
-    pub(super) async fn peek_batch(&self, checks: &[Check<'_>]) -> Result<Answers, Error> {
+    pub(super) async fn peek_batch(&self, checks: &[Check<'_>]) -> Answers {
+        let groups = self.by_slot(checks.iter().enumerate());
+        let groups = groups.into_iter().map(|group| async move {
+            let some: Vec<_> = group.iter().map(|place| checks[*place].clone()).collect();
+            let peeked = self.peek_slot(&some).await;
+            (group, super::each(&some, peeked))
+        });
+        let mut answers: Answers = checks.iter().map(|_| Err(no_state())).collect();
+        put(&mut answers, join_all(groups).await);
+        answers
+    }
+
+    pub(super) async fn adjust_batch(&self, adjusts: &[Adjust<'_>]) -> Answers {
+        let checks = adjusts.iter().map(|adjust| &adjust.check);
+        let groups = self.by_slot(checks.enumerate());
+        let groups = groups.into_iter().map(|group| async move {
+            let some: Vec<_> = group.iter().map(|place| adjusts[*place].clone()).collect();
+            let adjusted = self.adjust_slot(&some).await;
+            (group, super::each(&some, adjusted))
+        });
+        let mut answers: Answers = adjusts.iter().map(|_| Err(no_state())).collect();
+        put(&mut answers, join_all(groups).await);
+        answers
+    }
+
+    pub(super) async fn remove(&self, checks: &[Check<'_>]) -> Result<(), Error> {
+        let groups = self.by_slot(checks.iter().enumerate());
+        let groups = groups.into_iter().map(|group| async move {
+            let mut command = redis::cmd("DEL");
+            for place in group {
+                command.arg(self.name(&checks[place]));
+            }
+            self.client().link.call(&command).await
+        });
+        for removed in join_all(groups).await {
+            removed?;
+        }
+        Ok(())
+    }
+
+    async fn peek_slot(&self, checks: &[Check<'_>]) -> Result<Answers, Error> {
         let batch = self.batch(checks.iter());
         self.exchange(&batch, |found| {
             let checks = checks.iter().zip(&batch.places);
@@ -164,7 +272,7 @@ impl RedisBackend {
         .await
     }
 
-    pub(super) async fn adjust_batch(&self, adjusts: &[Adjust<'_>]) -> Result<Answers, Error> {
+    async fn adjust_slot(&self, adjusts: &[Adjust<'_>]) -> Result<Answers, Error> {
         let batch = self.batch(adjusts.iter().map(|adjust| &adjust.check));
         self.exchange(&batch, |found| {
             let adjusts = adjusts.iter().zip(&batch.places);
@@ -191,19 +299,18 @@ impl RedisBackend {
         // Who was not fast enough once lets the others of this process finish first.
         let mut alone = None;
         let mut order: Vec<usize> = (0..batch.names.len()).collect();
-        let mut arguments = vec![self.time(), b"0".to_vec()];
+        let client = self.client();
+        let mut arguments = vec![client.time(), b"0".to_vec()];
         for _ in 0..TRIES {
-            let names: Vec<_> = order
-                .iter()
-                .map(|place| batch.names[*place].clone())
-                .collect();
-            let reply = self.connection.exchange(&names, &arguments).await?;
+            let names: Vec<_> = order.iter().map(|place| &batch.names[*place]).collect();
+            let exchange = &client.scripts.exchange;
+            let reply = exchange.call(&client.link, &names, &arguments).await?;
             let (now, before) = values(reply, &order)?;
             let mut found = Found::of(now, &before, &batch.algorithms);
             let done = work(&mut found);
             let mut changes = Vec::new();
             for (place, (before, state)) in before.iter().zip(&found.states).enumerate() {
-                let (bytes, keep) = self.stored(state, now);
+                let (bytes, keep) = client.stored(state, now);
                 if let Some(before) = before
                     && found.faults[place].is_none()
                     && bytes != *before
@@ -215,22 +322,20 @@ impl RedisBackend {
                 return Ok(done);
             }
             let count = changes.len();
-            arguments = vec![self.time(), count.to_string().into_bytes()];
+            arguments = vec![client.time(), count.to_string().into_bytes()];
             let first: Vec<usize> = changes.iter().map(|change| change.0).collect();
             for (_, before, bytes, keep) in changes {
                 arguments.extend([before.clone(), bytes, keep.to_string().into_bytes()]);
             }
             order.retain(|place| !first.contains(place));
             order.splice(0..0, first);
-            let names: Vec<_> = order
-                .iter()
-                .map(|place| batch.names[*place].clone())
-                .collect();
-            let reply = self.connection.exchange(&names, &arguments).await?;
+            let names: Vec<_> = order.iter().map(|place| &batch.names[*place]).collect();
+            let exchange = &client.scripts.exchange;
+            let reply = exchange.call(&client.link, &names, &arguments).await?;
             if matches!(reply.first(), Some(Value::Int(1))) {
                 return Ok(done);
             }
-            arguments = vec![self.time(), b"0".to_vec()];
+            arguments = vec![client.time(), b"0".to_vec()];
             if alone.is_none() {
                 alone = Some(self.exchanging.lock().await);
             }
@@ -239,22 +344,6 @@ impl RedisBackend {
             ErrorKind::Overloaded,
             format!("others changed the key {TRIES} times meanwhile"),
         ))
-    }
-
-    /// What is stored of a state, and for how many milliseconds; nothing where it equals a fresh one.
-    fn stored(&self, state: &KeyState, now: Timestamp) -> (Vec<u8>, u64) {
-        let fresh_at = state.fresh_at();
-        let left = fresh_at.since(now).as_nanos();
-        // A clock that may step back can make a state count again that is over.
-        let injected = self.options.clock.is_some();
-        if left == 0 && !(injected && fresh_at > Timestamp::default()) {
-            return (Vec::new(), 0);
-        }
-        let mut bytes = Vec::new();
-        state.encode(&mut bytes);
-        let longer = if injected { LONGER_MS } else { 0 };
-        let keep = u64::try_from(left.div_ceil(1_000_000)).unwrap_or(u64::MAX / 2);
-        (bytes, keep + longer)
     }
 }
 
@@ -293,128 +382,18 @@ impl Found {
     }
 }
 
-fn state(bytes: &[u8], algorithm: Algorithm) -> Result<KeyState, Error> {
-    if bytes.is_empty() {
-        return Ok(KeyState::fresh(algorithm));
-    }
-    let state = KeyState::decode(bytes)?;
-    if state.algorithm() == algorithm {
-        Ok(state)
-    } else {
-        Err(nonsense())
+/// Puts the answers of groups in their places.
+fn put(answers: &mut Answers, groups: Vec<(Vec<usize>, Answers)>) {
+    for (places, group) in groups {
+        for (place, answer) in places.into_iter().zip(group) {
+            answers[place] = answer;
+        }
     }
 }
 
-/// The answer to a check that the script decided.
-fn answer(check: &Check<'_>, told: &Told, now: Timestamp) -> Result<Decision, Error> {
-    let algorithm = check.policy.algorithm();
-    let decision = if algorithm == Algorithm::SlidingWindow {
-        of_logs(check, told, now)?
-    } else {
-        state(&told.before, algorithm)?.decide(check, now)
-    };
-    if decision.is_allowed() == (told.outcome == ALLOWED) {
-        Ok(decision)
-    } else {
-        Err(nonsense())
-    }
-}
-
-fn of_logs(check: &Check<'_>, told: &Told, now: Timestamp) -> Result<Decision, Error> {
-    let allowed = told.outcome == ALLOWED;
-    let mut quotas = Vec::with_capacity(check.limits.as_slice().len());
-    let mut said = told.before.chunks_exact(Logged::BYTES);
-    for limit in check.limits.as_slice() {
-        let logged = said.next().and_then(Logged::of).ok_or_else(nonsense)?;
-        let (limit, period) = (limit.rate().limit(), limit.rate().period());
-        let fits = logged.used.saturating_add(check.cost.into()) <= u64::from(limit);
-        let charged = if allowed { u64::from(check.cost) } else { 0 };
-        let left = u64::from(limit).saturating_sub(logged.used.saturating_add(charged));
-        let until = |instant| Timestamp::from_nanos(instant).since(now);
-        quotas.push(Quota::new(
-            limit,
-            u32::try_from(left).unwrap_or(u32::MAX),
-            if fits {
-                core::time::Duration::ZERO
-            } else {
-                until(logged.leaves)
-            },
-            if allowed { period } else { until(logged.last) },
-        ));
-    }
-    let (outcome, cost) = if allowed {
-        (Outcome::Allowed, check.cost)
-    } else {
-        (Outcome::Denied, 0)
-    };
-    Ok(Decision::new(
-        outcome,
-        Source::Store,
-        &quotas,
-        Charge::new(now, cost),
-    ))
-}
-
-fn told(reply: Vec<Value>, checks: usize) -> Result<(Timestamp, Vec<Told>), Error> {
-    let mut reply = reply.into_iter();
-    let now = reply
-        .next()
-        .and_then(bytes)
-        .and_then(|bytes| wire::timestamp(&bytes));
-    let now = now.ok_or_else(nonsense)?;
-    let mut said = Vec::with_capacity(checks);
-    for _ in 0..checks {
-        let (Some(Value::Int(outcome)), Some(before)) =
-            (reply.next(), reply.next().and_then(bytes))
-        else {
-            return Err(nonsense());
-        };
-        said.push(Told { outcome, before });
-    }
-    Ok((now, said))
-}
-
-/// What is in a key, unless that is no string.
-type Stored = Option<Vec<u8>>;
-
-/// The time, and what is in each key, by its place in the batch.
-fn values(reply: Vec<Value>, order: &[usize]) -> Result<(Timestamp, Vec<Stored>), Error> {
-    let mut reply = reply.into_iter().skip(1);
-    let now = reply
-        .next()
-        .and_then(bytes)
-        .and_then(|bytes| wire::timestamp(&bytes));
-    let now = now.ok_or_else(nonsense)?;
-    let mut values = vec![None; order.len()];
-    for place in order {
-        values[*place] = match reply.next() {
-            Some(Value::BulkString(bytes)) => Some(bytes),
-            Some(Value::Nil) => None,
-            _ => return Err(nonsense()),
-        };
-    }
-    Ok((now, values))
-}
-
-fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-fn nonsense() -> Error {
-    Error::new(ErrorKind::Protocol, "the server's answer makes no sense")
-}
-
-fn no_state() -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "what is stored under the key is no state of ours",
-    )
-}
-
-/// Not seen: it stands where an answer comes later.
-fn lost() -> Error {
-    Error::new(ErrorKind::Other, "the answer was lost")
+fn several_slots(slots: usize) -> Error {
+    let message = format!(
+        "checks that are one decision have to be of one slot of a Redis Cluster, and these are of {slots}"
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }

@@ -1,35 +1,83 @@
 //! [`RedisBackend`]: decides in Redis or Valkey, by one script call.
 //!
-//! - `keys`: what a key is called in the store.
-//! - `wire`: what the scripts are told, and what they answer.
-//! - `decide.lua`: the arithmetic, as the store does it; `exchange.lua`: compare and swap.
-//! - `connection`: calls of scripts, and their errors.
-//! - `engine`: a question; here are the backend's methods on top of it.
+//! - `builder`: the options; `target`: the servers as the user names them; `welcome`: what is asked of
+//!   them at start-up.
+//! - `topology`: how to connect to the server that decides; `link`: the pool of connections; `errors`: what is
+//!   made of their failures.
+//! - `keys`: what a key is called in the store; `wire`: what the scripts are told; `answer`: what they say.
+//! - `scripts`: how they are called. `decide.lua`: the arithmetic, as the store does it; `bucket.lua`: the most
+//!   usual part of it, faster; `exchange.lua`: compare and swap.
+//! - `ask`: many questions in one call; `engine`: a caller's questions; here are the backend's methods on top
+//!   of it.
 
-mod connection;
+mod answer;
+mod ask;
+mod builder;
 mod engine;
+mod errors;
 mod keys;
+mod link;
+mod scripts;
+mod target;
+mod topology;
+mod welcome;
 mod wire;
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ratelimit_core::{
-    Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Clock,
-    ClockKind, Error, ErrorKind, Join, JoinScope, Pong, Sweep, Swept,
+    Adjust, Answers, Backend, BoxFuture, Capabilities, Check, Error, Join, Pong, Sweep, Swept,
 };
 
-use connection::Connection;
+use crate::batcher::Batcher;
+use crate::within::within;
+use ask::Client;
+use target::Target;
+use topology::Topology;
+use welcome::Hello;
 
-/// Decides in Redis (6.2 or later) or Valkey, standalone: every process that asks the same server shares
-/// its budgets.
+pub use builder::RedisBuilder;
+
+/// Decides in Redis (6.2 or later) or Valkey: every process that asks the same servers shares their budgets.
 ///
-/// One decision is one call of a script, and so is a batch: of checks that are independent, or of all or none.
-/// A call whose limits have changed since its key was last used, or that finds the server's clock stepped back, takes two trips
-/// more, as do corrections: what is there is read, and replaced if nobody else changed it meanwhile. A call of a cost of zero takes
-/// one trip, and all or none of a batch that is denied one more.
+/// ```no_run
+/// use ratelimit_backends::redis::RedisBackend;
+///
+/// # async fn example() -> Result<(), ratelimit_core::Error> {
+/// let backend = RedisBackend::connect("redis://127.0.0.1/").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Which servers
+///
+/// | servers | made by | what it costs |
+/// |---|---|---|
+/// | one | [`builder`](Self::builder) | while it is down, nothing is decided |
+/// | a master and replicas behind Sentinels | [`sentinel`](Self::sentinel) | a failover takes seconds, and forgets what the replica had not been told: some calls are admitted again |
+/// | a cluster | [`cluster`](Self::cluster) | as with Sentinels; checks of different keys are separate calls, which go to their nodes at the same time; and checks that are one decision have to be of one key |
+///
+/// One server decides more than a hundred thousand calls a second: a cluster is for those who have one already, or
+/// need more. Each can also be made of a configured client of the [`redis`] crate.
+///
+/// # One decision
+///
+/// is one call of a script, which reads, decides and writes without anybody in between. Checks that come while calls
+/// are under way are merged into one more: a call decides up to 64 at the price of a few. Nothing waits to be merged
+/// while the server is idle. A batch is one call as well (of each slot, in a cluster; for each 512 checks).
+///
+/// What cannot be decided by one call takes two more: a key whose limits have changed since it was last used, and one
+/// that finds that the server's clock stepped back. So do corrections: what is there is read, and replaced if nobody
+/// else changed it meanwhile.
+///
+/// # All or nothing
+///
+/// Checks that are one decision are one call. In a cluster they have to be of one slot: several policies of one key are;
+/// others are refused, as [`Unsupported`](ratelimit_core::ErrorKind::Unsupported), before anything is charged. While a
+/// slot moves to another node, checks of several of its keys may be refused for a time (`TRYAGAIN`).
 ///
 /// # Time
 ///
@@ -43,159 +91,117 @@ use connection::Connection;
 /// SHA-256. A denial writes nothing, unless limits have changed or the clock stepped back. A `sliding_window` keeps 16 bytes for each call that it admitted within its period, which are
 /// written anew with each: prefer `sliding_window_counter` for large limits.
 ///
+/// Numbers are exact: instants and spans are stored and compared as seconds, nanoseconds and fractions of one, each of
+/// which fits the 53 bits of Lua's numbers; what is multiplied is multiplied here.
+///
 /// A server that evicts keys (`maxmemory-policy`) or restarts without persistence forgets budgets: a forgotten key is a fresh one.
 ///
-/// # Errors
-///
-/// [`close`](Backend::close) makes later questions fail; connections end when the backend is dropped.
+/// # When it fails
 ///
 /// Every answer comes within the [timeout](RedisBuilder::timeout), or is an error of the kind
-/// [`Timeout`](ErrorKind::Timeout). A broken connection is made anew by the next call. `Refused` says that the server does not let
-/// us (password, rights, a read-only replica, memory that is full).
+/// [`Timeout`](ratelimit_core::ErrorKind::Timeout); what was asked may have been charged then. `Refused` says that the server does
+/// not let us (password, rights, a read-only replica, memory that is full). Nothing is asked twice, with one exception: in a
+/// cluster, a call whose connection broke is, and may be charged twice then, never admitted twice.
 ///
-/// ```no_run
-/// use ratelimit_backends::redis::RedisBackend;
+/// A broken connection is made anew by the next call, one that does not answer twice in a row as well; attempts that fail are
+/// repeated at [growing distances](RedisBuilder::back_off), and calls in between fail at once. A master that has become a
+/// replica is left, and looked for again.
 ///
-/// # async fn example() -> Result<(), ratelimit_core::Error> {
-/// let backend = RedisBackend::connect("redis://127.0.0.1/").await?;
-/// # Ok(())
-/// # }
-/// ```
+/// [`close`](Backend::close) lets go of the connections: what is under way still ends, later questions fail.
+///
+/// # Where it runs
+///
+/// Connections belong to the tokio runtime on which they were made, by the first call or by
+/// [`connect`](Self::connect). If that shuts down, the next call makes another. Callers that block have connections of their own.
 pub struct RedisBackend {
     capabilities: Capabilities,
+    batcher: Batcher<Client>,
+    topology: Topology,
     options: RedisBuilder,
-    connection: Connection,
     /// For exchanges that were not fast enough: those of one process would only be in each other's way.
     exchanging: tokio::sync::Mutex<()>,
-    closed: AtomicBool,
 }
 
 impl RedisBackend {
     /// How long a decision may take unless said otherwise.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(100);
 
-    /// A backend on the server of this URL, `redis://[user:password@]host[:port][/database]`.
+    /// A backend on the server of this URL: `redis://[user:password@]host[:port][/database]`, the same with `rediss://` for TLS
+    /// (feature `redis-tls`), or `redis+unix:///path/of/the/socket[?db=database][&user=user][&pass=password]`.
     pub fn builder(url: impl Into<String>) -> RedisBuilder {
-        RedisBuilder {
-            url: url.into(),
-            prefix: "ratelimit".into(),
-            clock: None,
-            timeout: Self::DEFAULT_TIMEOUT,
-            max_log: Capabilities::DEFAULT_MAX_LOG,
-        }
+        RedisBuilder::new(Target::Url(url.into()))
     }
 
-    /// Connects with the default options, and asks the server whether it is there.
+    /// A backend on the master that these Sentinels know by the name of a service; the URLs are theirs, with the name and
+    /// password that they want. The master's are [`username`](RedisBuilder::username), [`password`](RedisBuilder::password) and
+    /// [`database`](RedisBuilder::database); it is spoken to with TLS if the Sentinels are.
+    pub fn sentinel<U: Into<String>>(
+        urls: impl IntoIterator<Item = U>,
+        service: impl Into<String>,
+    ) -> RedisBuilder {
+        RedisBuilder::new(Target::Sentinels {
+            urls: urls.into_iter().map(Into::into).collect(),
+            service: service.into(),
+        })
+    }
+
+    /// A backend on the cluster that these nodes belong to. The others are found by asking them; several are named for the case
+    /// that one is down.
+    pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> RedisBuilder {
+        RedisBuilder::new(Target::Cluster(urls.into_iter().map(Into::into).collect()))
+    }
+
+    /// A backend on the server of a configured client.
+    pub fn with_client(client: redis::Client) -> RedisBuilder {
+        RedisBuilder::new(Target::Client(client))
+    }
+
+    /// A backend on the master that a configured client finds through Sentinels. Such a client serves one at a time, so it is
+    /// made anew for each attempt to connect; `make` is told how many attempts have failed before.
+    pub fn with_sentinel_client(
+        make: impl Fn(usize) -> redis::RedisResult<redis::sentinel::SentinelClient>
+        + Send
+        + Sync
+        + 'static,
+    ) -> RedisBuilder {
+        RedisBuilder::new(Target::SentinelClients(Arc::new(make)))
+    }
+
+    /// A backend on the cluster of a configured client. It should not read from replicas, and give up an answer
+    /// not long after [`timeout`](RedisBuilder::timeout).
+    pub fn with_cluster_client(client: redis::cluster::ClusterClient) -> RedisBuilder {
+        RedisBuilder::new(Target::ClusterClient(client))
+    }
+
+    /// Connects to the server of this URL with the default options, and [asks it](RedisBuilder::connect) for all that it will be
+    /// asked for.
     pub async fn connect(url: impl Into<String>) -> Result<Self, Error> {
         Self::builder(url).connect().await
+    }
+
+    /// The same for a `main` that is not async.
+    pub fn connect_blocking(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).connect_blocking()
+    }
+
+    fn client(&self) -> &Client {
+        self.batcher.asks()
+    }
+
+    /// Within the time that a decision may take.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        self.client().link.is_open()?;
+        within(self.options.timeout, work).await
     }
 }
 
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBackend")
+            .field("topology", &self.topology)
             .field("prefix", &self.options.prefix)
+            .field("batcher", &self.batcher)
             .finish_non_exhaustive()
-    }
-}
-
-/// Makes a [`RedisBackend`].
-#[derive(Clone)]
-pub struct RedisBuilder {
-    url: String,
-    prefix: String,
-    clock: Option<Arc<dyn Clock>>,
-    timeout: Duration,
-    max_log: u32,
-}
-
-impl fmt::Debug for RedisBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A URL can have a password.
-        f.debug_struct("RedisBuilder")
-            .field("prefix", &self.prefix)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RedisBuilder {
-    /// What the names of all keys start with; default `ratelimit`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// A clock for tests; unless one is given, the server's decides. Keys then are kept for an hour longer than
-    /// they are live, as the server drops them by its own.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
-        self
-    }
-
-    /// How long a decision may take, connecting included; default 100 ms.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// The largest limit that a `sliding_window` may have; default 10,000.
-    pub fn max_log(mut self, max_log: u32) -> Self {
-        self.max_log = max_log;
-        self
-    }
-
-    /// A backend that connects when it is first asked.
-    pub fn lazy(self) -> Result<RedisBackend, Error> {
-        let clock = match self.clock {
-            Some(_) => (ClockKind::Injected, Duration::from_nanos(1)),
-            None => (ClockKind::Server, Duration::from_micros(1)),
-        };
-        Ok(RedisBackend {
-            capabilities: Capabilities::new(AlgorithmSet::ALL)
-                .with_delay(AlgorithmSet::EMPTY.with(Algorithm::LeakyBucket))
-                .with_refund(AlgorithmSet::ALL)
-                .with_join(JoinScope::Any)
-                .with_clock(clock.0, clock.1)
-                .with_shared(true)
-                .with_max_log(self.max_log),
-            connection: Connection::new(&self.url, self.timeout)?,
-            options: self,
-            exchanging: tokio::sync::Mutex::new(()),
-            closed: AtomicBool::new(false),
-        })
-    }
-
-    /// Connects, and asks the server whether it is there.
-    pub async fn connect(self) -> Result<RedisBackend, Error> {
-        let backend = self.lazy()?;
-        backend.ping().await?;
-        Ok(backend)
-    }
-}
-
-impl RedisBackend {
-    fn is_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "the Redis backend was closed",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Within the time that a decision may take.
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.is_open()?;
-        let timeout = self.options.timeout;
-        match tokio::time::timeout(timeout, work).await {
-            Ok(done) => done,
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("no answer within {timeout:?}"),
-            )),
-        }
     }
 }
 
@@ -209,7 +215,10 @@ impl Backend for RedisBackend {
     }
 
     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
-        Box::pin(async move { each(checks, self.in_time(self.decide_batch(checks, join)).await) })
+        Box::pin(async move {
+            let decided = self.in_time(self.decide_batch(checks, join)).await;
+            each(checks, decided.flatten())
+        })
     }
 
     fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
@@ -221,26 +230,29 @@ impl Backend for RedisBackend {
     }
 
     fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            if checks.is_empty() {
-                return self.is_open();
-            }
-            let names: Vec<_> = checks.iter().map(|check| self.name(check)).collect();
-            self.in_time(self.connection.remove(&names)).await
-        })
+        Box::pin(async move { self.in_time(self.remove(checks)).await? })
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        Box::pin(async move { self.in_time(self.connection.ping()).await })
+        Box::pin(async move {
+            let started = Instant::now();
+            let hello = self.in_time(Hello::of(self.client())).await??;
+            let pong = Pong::new(started.elapsed());
+            Ok(if hello.version.is_empty() {
+                pong
+            } else {
+                pong.with_version(hello.version)
+            })
+        })
     }
 
     fn sweep(&self, _: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
         // The server drops what has expired.
-        Box::pin(async move { self.is_open().map(|()| Swept::new(0, 0)) })
+        Box::pin(async move { self.client().link.is_open().map(|()| Swept::new(0, 0)) })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.closed.store(true, Ordering::Relaxed) })
+        Box::pin(async move { self.client().link.close() })
     }
 
     fn bridged(&self) -> Option<Arc<dyn Backend>> {

@@ -25,7 +25,12 @@ pub(super) fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_nanos(whole))
 }
 
-/// A check, as `decide.lua` reads it.
+/// Whether the call may be let in later.
+pub(super) fn is_delayed(check: &Check<'_>) -> bool {
+    check.policy.algorithm() == Algorithm::LeakyBucket && !check.max_delay.is_zero()
+}
+
+/// A check, as the scripts that decide read it.
 pub(super) fn check(check: &Check<'_>) -> Vec<u8> {
     let algorithm = check.policy.algorithm();
     let limits = check.limits.as_slice();
@@ -34,9 +39,10 @@ pub(super) fn check(check: &Check<'_>) -> Vec<u8> {
     // One to four.
     out.push(u8::try_from(limits.len()).unwrap_or(u8::MAX));
     out.extend(check.cost.to_be_bytes());
-    let delay = match algorithm {
-        Algorithm::LeakyBucket => u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX),
-        _ => 0,
+    let delay = if is_delayed(check) {
+        u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX)
+    } else {
+        0
     };
     out.extend(instant(delay));
     for limit in limits {

@@ -1,0 +1,77 @@
+//! What the client says of a failure, in our terms.
+
+use ratelimit_core::{Error, ErrorKind};
+use redis::{RedisError, ServerErrorKind};
+
+/// What a server says that does not let us.
+const REFUSALS: &[&str] = &[
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "READONLY",
+    "OOM",
+    "DENIED",
+    "MISCONF",
+    "NOREPLICAS",
+];
+
+/// What passes.
+const PASSING: &[&str] = &["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];
+
+/// Whether the server said this. Old ones say inside of the message of a failed script what failed in it.
+fn says(error: &RedisError, code: &str) -> bool {
+    error.code() == Some(code)
+        || error
+            .detail()
+            .is_some_and(|detail| detail.contains(&format!("-{code} ")))
+}
+
+fn says_any(error: &RedisError, codes: &[&str]) -> bool {
+    codes.iter().any(|code| says(error, code))
+}
+
+pub(super) fn failed(error: RedisError) -> Error {
+    let kind = if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal()
+    {
+        ErrorKind::Connection
+    } else if error.kind() == redis::ErrorKind::AuthenticationFailed || says_any(&error, REFUSALS) {
+        ErrorKind::Refused
+    } else if says_any(&error, PASSING) || is_search(&error) {
+        ErrorKind::Connection
+    } else if error.kind() == redis::ErrorKind::InvalidClientConfig {
+        ErrorKind::Configuration
+    } else {
+        ErrorKind::Protocol
+    };
+    let message = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.category()),
+        None => error.category().to_owned(),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+/// Whether no server was found that could be asked, for the time being.
+fn is_search(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        redis::ErrorKind::ClusterConnectionNotFound
+            | redis::ErrorKind::MasterNameNotFoundBySentinel
+    )
+}
+
+/// The script is not known there.
+pub(super) fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// The server cannot be written to: another may be the master now.
+pub(super) fn is_read_only(error: &RedisError) -> bool {
+    says(error, "READONLY")
+}
+
+/// Some of the keys are on their way to another node of the cluster.
+pub(super) fn is_migration(error: &RedisError) -> bool {
+    says(error, "TRYAGAIN")
+}

@@ -1,0 +1,251 @@
+//! [`Target`]: the servers as the user names them, and the clients that are made of it.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use ratelimit_core::{Error, ErrorKind};
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
+};
+
+use super::topology::{MakeSentinelClient, Topology};
+
+/// Tries again of the cluster's client, which follows keys to their nodes, and the milliseconds between them.
+const RETRIES: u32 = 4;
+const RETRY_WAIT: (u64, u64) = (1, 16);
+
+#[derive(Clone)]
+pub(super) enum Target {
+    Url(String),
+    Sentinels {
+        urls: Vec<String>,
+        service: String,
+    },
+    Cluster(Vec<String>),
+    /// Made by the user.
+    Client(Client),
+    SentinelClients(Arc<MakeSentinelClient>),
+    ClusterClient(ClusterClient),
+}
+
+/// What is told besides of the servers.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) database: Option<i64>,
+    pub(super) keep_alive: Duration,
+    #[cfg(feature = "redis-tls")]
+    pub(super) certificates: Option<redis::TlsCertificates>,
+}
+
+impl Target {
+    pub(super) fn topology(
+        &self,
+        access: &Access,
+        timeout: Duration,
+        connect_timeout: Duration,
+    ) -> Result<Topology, Error> {
+        match self {
+            Self::Url(url) => access.standalone(url),
+            Self::Sentinels { urls, service } => access.sentinels(urls, service),
+            Self::Cluster(urls) => access.cluster(urls, timeout, connect_timeout),
+            Self::Client(client) => {
+                access.is_all_in("the client")?;
+                Ok(Topology::Standalone(client.clone()))
+            }
+            Self::SentinelClients(make) => {
+                access.is_all_in("the client")?;
+                Ok(Topology::Sentinel(Arc::clone(make)))
+            }
+            Self::ClusterClient(client) => {
+                access.is_all_in("the client")?;
+                Ok(Topology::Cluster(client.clone()))
+            }
+        }
+    }
+}
+
+impl Access {
+    fn standalone(&self, url: &str) -> Result<Topology, Error> {
+        let info = self.server(url)?;
+        #[cfg(feature = "redis-tls")]
+        if let Some(certificates) = &self.certificates {
+            let client = Client::build_with_tls(info, certificates.clone()).map_err(wrong)?;
+            return Ok(Topology::Standalone(client));
+        }
+        Ok(Topology::Standalone(Client::open(info).map_err(wrong)?))
+    }
+
+    fn cluster(
+        &self,
+        urls: &[String],
+        timeout: Duration,
+        connect_timeout: Duration,
+    ) -> Result<Topology, Error> {
+        some(urls, "a node of the cluster")?;
+        let nodes = urls.iter().map(|url| self.server(url));
+        let nodes: Vec<ConnectionInfo> = nodes.collect::<Result<_, _>>()?;
+        if nodes.iter().any(|node| node.redis_settings().db() != 0) {
+            let message = "a Redis Cluster has database 0 alone";
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
+        let builder = ClusterClientBuilder::new(nodes)
+            .use_protocol(ProtocolVersion::RESP3)
+            .retries(RETRIES)
+            .min_retry_wait(RETRY_WAIT.0)
+            .max_retry_wait(RETRY_WAIT.1)
+            .retry_wait_formula(1, 2)
+            .connection_timeout(connect_timeout)
+            // Who asked has gone by then, and nothing is asked again for nobody.
+            .response_timeout(timeout.saturating_mul(2))
+            .tcp_settings(self.tcp());
+        #[cfg(feature = "redis-tls")]
+        let builder = match &self.certificates {
+            Some(certificates) => builder.certs(certificates.clone()),
+            None => builder,
+        };
+        Ok(Topology::Cluster(builder.build().map_err(wrong)?))
+    }
+
+    fn sentinels(&self, urls: &[String], service: &str) -> Result<Topology, Error> {
+        some(urls, "a Sentinel")?;
+        let infos = urls.iter().map(|url| parsed(url));
+        let infos: Vec<ConnectionInfo> = infos.collect::<Result<_, _>>()?;
+        let (access, service) = (self.clone(), service.to_owned());
+        let make = move |attempt: usize| {
+            let mut addresses: Vec<_> = infos.iter().map(|info| info.addr().clone()).collect();
+            let first = attempt % addresses.len().max(1);
+            addresses.rotate_left(first);
+            let mut builder =
+                SentinelClientBuilder::new(addresses, &service, SentinelServerType::Master)?
+                    .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+                    .set_client_to_redis_tcp_settings(access.tcp())
+                    .set_client_to_sentinel_tcp_settings(access.tcp());
+            if let Some(name) = &access.username {
+                builder = builder.set_client_to_redis_username(name);
+            }
+            if let Some(password) = &access.password {
+                builder = builder.set_client_to_redis_password(password);
+            }
+            if let Some(database) = access.database {
+                builder = builder.set_client_to_redis_db(database);
+            }
+            let settings = infos.first().map(ConnectionInfo::redis_settings);
+            if let Some(name) = settings.and_then(redis::RedisConnectionInfo::username) {
+                builder = builder.set_client_to_sentinel_username(name);
+            }
+            if let Some(password) = settings.and_then(redis::RedisConnectionInfo::password) {
+                builder = builder.set_client_to_sentinel_password(password);
+            }
+            #[cfg(feature = "redis-tls")]
+            {
+                if infos.iter().any(|info| is_tls(info.addr())) {
+                    builder = builder.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
+                }
+                if let Some(certificates) = &access.certificates {
+                    builder = builder
+                        .set_client_to_redis_certificates(certificates.clone())
+                        .set_client_to_sentinel_certificates(certificates.clone());
+                }
+            }
+            builder.build()
+        };
+        // What is wrong with it is said now.
+        make(0).map_err(wrong)?;
+        Ok(Topology::Sentinel(Arc::new(make)))
+    }
+
+    /// The server of a URL, with all that was told besides.
+    fn server(&self, url: &str) -> Result<ConnectionInfo, Error> {
+        let info = parsed(url)?;
+        let mut settings = info.redis_settings().clone();
+        if !url.contains("protocol=") {
+            // With it, the server's end of a connection is noticed at once.
+            settings = settings.set_protocol(ProtocolVersion::RESP3);
+        }
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password);
+        }
+        if let Some(database) = self.database {
+            settings = settings.set_db(database);
+        }
+        let info = info.set_redis_settings(settings);
+        Ok(match info.addr() {
+            ConnectionAddr::Unix(_) => info,
+            _ => info.set_tcp_settings(self.tcp()),
+        })
+    }
+
+    fn tcp(&self) -> TcpSettings {
+        // A question is not held back to be sent together with the next.
+        let settings = TcpSettings::default().set_nodelay(true);
+        if self.keep_alive.is_zero() {
+            return settings;
+        }
+        settings.set_keepalive(TcpKeepalive::new().with_time(self.keep_alive))
+    }
+
+    fn is_all_in(&self, place: &str) -> Result<(), Error> {
+        let told = self.username.is_some() || self.password.is_some() || self.database.is_some();
+        #[cfg(feature = "redis-tls")]
+        let told = told || self.certificates.is_some();
+        if !told {
+            return Ok(());
+        }
+        let message =
+            format!("user, password, database and certificates have to be set in {place} itself");
+        Err(Error::new(ErrorKind::Configuration, message))
+    }
+}
+
+fn parsed(url: &str) -> Result<ConnectionInfo, Error> {
+    if !cfg!(feature = "redis-tls") && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+        let message = "`rediss://` asks for TLS, which needs the feature `redis-tls`";
+        return Err(Error::new(ErrorKind::Configuration, message));
+    }
+    let info = url.into_connection_info().map_err(wrong)?;
+    #[cfg(feature = "redis-tls")]
+    if is_tls(info.addr()) {
+        // Unless the program has chosen one, which then stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    Ok(info)
+}
+
+#[cfg(feature = "redis-tls")]
+fn is_tls(address: &ConnectionAddr) -> bool {
+    matches!(address, ConnectionAddr::TcpTls { .. })
+}
+
+fn some(urls: &[String], what: &str) -> Result<(), Error> {
+    if !urls.is_empty() {
+        return Ok(());
+    }
+    let message = format!("at least one URL of {what} is needed");
+    Err(Error::new(ErrorKind::Configuration, message))
+}
+
+/// What is wrong with a URL says nothing of it, as it can have a password.
+fn wrong(error: RedisError) -> Error {
+    let message = format!("this is no URL of a Redis server: {}", error.category());
+    Error::new(ErrorKind::Configuration, message)
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URLs and clients can have passwords.
+        f.write_str(match self {
+            Self::Url(_) | Self::Client(_) => "Standalone",
+            Self::Sentinels { .. } | Self::SentinelClients(_) => "Sentinel",
+            Self::Cluster(_) | Self::ClusterClient(_) => "Cluster",
+        })
+    }
+}
