@@ -1,25 +1,14 @@
 //! What is in the store: no key without an expiry, nothing that was not charged, and scripts that come back.
 
-use core::time::Duration;
-
 use ratelimit_backends::redis::RedisBackend;
-use ratelimit_core::{Algorithm, Backend, Check, Decision, Join, KeyBuf, Policy};
+use ratelimit_core::{Algorithm, Backend, Check, Decision, Join, KeyBuf};
 use ratelimit_tests::servers::redis::Redis;
 
+use super::{PATIENCE, decide, policy};
+
 async fn backend(server: &Redis) -> RedisBackend {
-    let backend = RedisBackend::builder(server.url()).timeout(Duration::from_secs(10));
+    let backend = RedisBackend::builder(server.url()).timeout(PATIENCE);
     backend.connect().await.expect("it is there")
-}
-
-async fn decide(backend: &RedisBackend, policy: &Policy, key: &str, cost: u32) -> Decision {
-    let key = KeyBuf::of(key);
-    let check = Check::new(policy, policy.limits(), key.as_ref()).with_cost(cost);
-    let mut answers = backend.decide(&[check], Join::Each).await;
-    answers.remove(0).expect("a decision")
-}
-
-fn policy(algorithm: Algorithm, limits: &str) -> Policy {
-    Policy::named("p".into(), algorithm, limits.parse().unwrap())
 }
 
 #[tokio::test]
@@ -193,7 +182,7 @@ async fn a_key_goes_on_under_limits_that_change() {
 #[tokio::test]
 async fn a_prefix_keeps_budgets_apart_on_one_server() {
     let server = Redis::start();
-    let other = RedisBackend::builder(server.url()).timeout(Duration::from_secs(10));
+    let other = RedisBackend::builder(server.url()).timeout(PATIENCE);
     let other = other.prefix("other").connect().await.expect("it is there");
     let policy = policy(Algorithm::FixedWindow, "1/366d");
     for backend in [&backend(&server).await, &other] {
