@@ -22,6 +22,8 @@ for i = 1, #KEYS do
   local ds, dn, dp, outcome = 0, 0, 0, ALLOWED
   if before then
     if type(before) == 'table' then
+      -- It is no string; anything else that is wrong, is wrong with all of it.
+      if not string.find(before.err, 'WRONGTYPE', 1, true) then return before end
       outcome, before = UNFIT, ''
     elseif #before ~= 31 then
       outcome = UNFIT

@@ -202,7 +202,8 @@ for i = 1, #KEYS do
   if before == nil then before = redis.pcall('GET', key) end
   local fine, outcome, after, ms, told, others = true, UNFIT
   if type(before) == 'table' then
-    -- It is no string.
+    -- It is no string; anything else that is wrong, is wrong with all of it.
+    if not string.find(before.err, 'WRONGTYPE', 1, true) then return before end
     before, outcome = '', BROKEN
   elseif not unfit[key] then
     -- Once a key does not fit, what comes after it has to wait for what is decided elsewhere.

@@ -15,6 +15,9 @@ const REFUSALS: &[&str] = &[
     "NOREPLICAS",
 ];
 
+/// What it says where a script does what it may not.
+const SCRIPT_REFUSALS: &[&str] = &["ACL failure in script", "The user executing the script"];
+
 /// What passes.
 const PASSING: &[&str] = &["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];
 
@@ -36,7 +39,7 @@ pub(super) fn failed(error: RedisError) -> Error {
     } else if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal()
     {
         ErrorKind::Connection
-    } else if error.kind() == redis::ErrorKind::AuthenticationFailed || says_any(&error, REFUSALS) {
+    } else if is_refusal(&error) {
         ErrorKind::Refused
     } else if says_any(&error, PASSING) || is_search(&error) {
         ErrorKind::Connection
@@ -47,9 +50,16 @@ pub(super) fn failed(error: RedisError) -> Error {
     };
     let message = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.category()),
-        None => error.category().to_owned(),
+        None => error.to_string(),
     };
     Error::new(kind, message).with_source(error)
+}
+
+fn is_refusal(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    error.kind() == redis::ErrorKind::AuthenticationFailed
+        || says_any(error, REFUSALS)
+        || SCRIPT_REFUSALS.iter().any(|it| detail.starts_with(it))
 }
 
 /// Whether no server was found that could be asked, for the time being.

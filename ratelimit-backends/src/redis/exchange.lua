@@ -11,7 +11,10 @@ local count = tonumber(ARGV[2])
 local answer, same = { 0, time }, count > 0
 for i = 1, #KEYS do
   local there = redis.pcall('GET', KEYS[i]) or ''
-  if type(there) == 'table' then there = false end
+  if type(there) == 'table' then
+    if not string.find(there.err, 'WRONGTYPE', 1, true) then return there end
+    there = false
+  end
   answer[i + 2] = there
   if i <= count and there ~= ARGV[3 * i] then same = false end
 end

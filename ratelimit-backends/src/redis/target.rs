@@ -50,6 +50,8 @@ impl Target {
         timeout: Duration,
         connect_timeout: Duration,
     ) -> Result<Topology, Error> {
+        #[cfg(feature = "redis-tls")]
+        access.check_authority()?;
         match self {
             Self::Url(url) => access.standalone(url),
             Self::Sentinels { urls, service } => access.sentinels(urls, service),
@@ -193,6 +195,24 @@ impl Access {
         settings.set_keepalive(TcpKeepalive::new().with_time(self.keep_alive))
     }
 
+    /// A client takes an authority without a certificate for one that vouches for nobody.
+    #[cfg(feature = "redis-tls")]
+    fn check_authority(&self) -> Result<(), Error> {
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+        let certificates = self.certificates.as_ref();
+        let Some(authority) = certificates.and_then(|it| it.root_cert.as_ref()) else {
+            return Ok(());
+        };
+        match CertificateDer::pem_slice_iter(authority).next() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) | None => {
+                let message = "the authority is no certificate in PEM";
+                Err(Error::new(ErrorKind::Configuration, message))
+            }
+        }
+    }
+
     fn is_all_in(&self, place: &str) -> Result<(), Error> {
         let told = self.username.is_some() || self.password.is_some() || self.database.is_some();
         #[cfg(feature = "redis-tls")]
@@ -247,5 +267,19 @@ impl fmt::Debug for Target {
             Self::Sentinels { .. } | Self::SentinelClients(_) => "Sentinel",
             Self::Cluster(_) | Self::ClusterClient(_) => "Cluster",
         })
+    }
+}
+
+#[cfg(all(test, not(feature = "redis-tls")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_that_was_not_compiled_in() {
+        let error = parsed("rediss://user:secret@host/").expect_err("there is none");
+        assert_eq!(
+            error.to_string(),
+            "configuration: `rediss://` asks for TLS, which needs the feature `redis-tls`"
+        );
     }
 }

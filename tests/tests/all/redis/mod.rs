@@ -6,7 +6,9 @@
 //! - `cluster`, `sentinel`: servers that move;
 //! - `many`: several clients, processes and clocks; `merged`: checks that are asked together.
 
+mod access;
 mod faults;
+mod start;
 mod store;
 
 use core::time::Duration;

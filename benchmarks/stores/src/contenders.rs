@@ -1,0 +1,90 @@
+//! Who is asked: this crate, and what a user would do instead.
+
+use core::future::Future;
+
+use ratelimit::{Algorithm, Ask, Policy, Registry};
+use redis::Script;
+use redis::aio::ConnectionManager;
+
+/// What decides.
+pub trait Contender: Send + Sync + 'static {
+    const NAME: &'static str;
+
+    /// Whether the call is admitted.
+    fn decide(&self, key: &str) -> impl Future<Output = bool> + Send;
+}
+
+/// A million a second, of which as many at once: nobody is denied.
+pub const GENEROUS: &str = "1000000/s";
+
+pub struct Ours {
+    registry: Registry,
+    policy: Policy,
+}
+
+impl Ours {
+    pub fn new(registry: Registry, rate: &str) -> Self {
+        let limits = rate.parse().expect("a rate");
+        Self {
+            registry,
+            policy: Policy::named("benchmark".into(), Algorithm::TokenBucket, limits),
+        }
+    }
+}
+
+impl Contender for Ours {
+    const NAME: &'static str = "ratelimit";
+
+    async fn decide(&self, key: &str) -> bool {
+        let decision = self.registry.ask(&Ask::new(&self.policy, key)).await;
+        decision.is_ok_and(|decision| decision.is_allowed())
+    }
+}
+
+/// GCRA as it is usually written by hand: doubles, the server's clock, one call a check.
+pub const GCRA: &str = "
+local now = redis.call('TIME')
+now = tonumber(now[1]) + tonumber(now[2]) / 1e6
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local tat = tonumber(redis.call('GET', KEYS[1]) or now)
+if tat < now then tat = now end
+local new_tat = tat + interval
+local allow_at = new_tat - interval * burst
+if now < allow_at then
+  return {0, tostring(allow_at - now)}
+end
+redis.call('SET', KEYS[1], string.format('%.6f', new_tat), 'PX', math.ceil((new_tat - now) * 1000) + 1)
+return {1, '0'}
+";
+
+/// The `redis` crate's connection manager and a script, one call a check.
+pub struct ByHand {
+    connection: ConnectionManager,
+    script: Script,
+}
+
+impl ByHand {
+    pub async fn new(url: &str) -> Self {
+        let client = redis::Client::open(url).expect("a URL");
+        let connection = client.get_connection_manager().await;
+        Self {
+            connection: connection.expect("it is there"),
+            script: Script::new(GCRA),
+        }
+    }
+}
+
+impl Contender for ByHand {
+    const NAME: &'static str = "redis crate, by hand";
+
+    async fn decide(&self, key: &str) -> bool {
+        let mut connection = self.connection.clone();
+        let mut call = self.script.prepare_invoke();
+        call.key(key).arg(1e-6).arg(1_000_000);
+        let answer: (i64, String) = call
+            .invoke_async(&mut connection)
+            .await
+            .expect("it answers");
+        answer.0 == 1
+    }
+}
