@@ -36,7 +36,10 @@ fn says_any(error: &RedisError, codes: &[&str]) -> bool {
 pub(super) fn failed(error: RedisError) -> Error {
     let kind = if error.is_timeout() {
         ErrorKind::Timeout
-    } else if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal()
+    } else if error.is_io_error()
+        || error.is_connection_dropped()
+        || error.is_connection_refusal()
+        || is_cut(&error)
     {
         ErrorKind::Connection
     } else if is_refusal(&error) {
@@ -53,6 +56,11 @@ pub(super) fn failed(error: RedisError) -> Error {
         None => error.to_string(),
     };
     Error::new(kind, message).with_source(error)
+}
+
+/// Whether the connection ended in the middle of an answer.
+fn is_cut(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Parse && error.to_string().contains("end of input")
 }
 
 fn is_refusal(error: &RedisError) -> bool {

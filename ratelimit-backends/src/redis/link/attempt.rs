@@ -4,9 +4,10 @@ use core::time::Duration;
 use std::sync::{Arc, Weak};
 
 use ratelimit_core::{Error, ErrorKind};
+use tokio::sync::oneshot;
 
 use super::Shared;
-use super::state::{Found, Order};
+use super::state::{Found, Health, Order};
 use crate::redis::errors::failed;
 use crate::within::within;
 
@@ -31,12 +32,24 @@ impl Attempt {
         }
     }
 
+    /// Connects, and then stays as long as the connection is used: what drives it is a task of the same runtime,
+    /// and nobody else notices when that shuts down.
     pub(super) async fn run(mut self) {
-        let outcome = self.connect().await;
+        let (used, unused) = oneshot::channel();
+        let (place, generation) = (self.place, self.order.generation);
+        let outcome = self.connect(used).await;
+        let is_made = outcome.is_ok();
         self.tell(outcome);
+        if is_made {
+            let pool = Weak::clone(&self.shared);
+            drop(self);
+            let gone = Gone(pool, place, generation);
+            let _ = unused.await;
+            drop(gone);
+        }
     }
 
-    async fn connect(&self) -> Result<Found, Error> {
+    async fn connect(&self, used: oneshot::Sender<()>) -> Result<Found, Error> {
         let Some(shared) = self.shared.upgrade() else {
             return Err(ended());
         };
@@ -44,13 +57,8 @@ impl Attempt {
         let (place, generation) = (self.place, self.order.generation);
         let (topology, options) = (shared.topology.clone(), shared.options.clone());
         drop(shared);
-        let pool = Weak::clone(&self.shared);
-        let back_off = options.back_off;
-        let lost = move || {
-            if let Some(shared) = pool.upgrade() {
-                shared.places[place].discard(generation, false, closed, back_off);
-            }
-        };
+        let gone = Gone(Weak::clone(&self.shared), place, generation);
+        let lost = move || gone.discard();
         let mut bound = options.connect_timeout;
         if let super::Topology::Sentinel(_) = topology {
             // One of them may be frozen.
@@ -62,7 +70,7 @@ impl Attempt {
         Ok(Found {
             wire,
             generation,
-            health: Arc::default(),
+            health: Arc::new(Health::of(used)),
         })
     }
 
@@ -86,15 +94,32 @@ impl Drop for Attempt {
     }
 }
 
+/// A connection that has ended, when it is dropped.
+struct Gone(Weak<Shared>, usize, u64);
+
+impl Gone {
+    fn discard(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            let closed = || {
+                let message = "the connection was closed";
+                Error::new(ErrorKind::Connection, message)
+            };
+            shared.places[self.1].discard(self.2, false, closed, shared.options.back_off);
+        }
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
 pub(super) fn ended() -> Error {
     Error::new(
         ErrorKind::Connection,
         "the task that connects to Redis has ended before it could",
     )
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Connection, "the server closed the connection")
 }
 
 fn late(bound: Duration) -> Error {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ratelimit_core::Error;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::Wire;
 
@@ -64,9 +64,10 @@ pub(super) struct Found {
     pub(super) health: Arc<Health>,
 }
 
-/// How a connection has done so far.
-#[derive(Default)]
+/// How a connection has done so far. It ends with the last who uses the connection.
 pub(super) struct Health {
+    /// Never sent: its end is the message.
+    _used: oneshot::Sender<()>,
     /// It has answered.
     proven: AtomicBool,
     timeouts: AtomicU32,
@@ -74,6 +75,15 @@ pub(super) struct Health {
 }
 
 impl Health {
+    pub(super) fn of(used: oneshot::Sender<()>) -> Self {
+        Self {
+            _used: used,
+            proven: AtomicBool::new(false),
+            timeouts: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+        }
+    }
+
     pub(super) fn answered(&self) {
         if !self.proven.load(Ordering::Relaxed) {
             self.proven.store(true, Ordering::Relaxed);

@@ -8,6 +8,8 @@
 
 mod access;
 mod faults;
+mod merged;
+mod recovery;
 mod start;
 mod store;
 

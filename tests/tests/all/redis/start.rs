@@ -161,7 +161,10 @@ async fn every_right_that_is_missing() {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     let error = limiter().password("hunter2").connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    assert!(
+        !format!("{error} {error:?}").contains("hunter2"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
