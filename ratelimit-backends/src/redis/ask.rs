@@ -86,7 +86,8 @@ impl Client {
         let names: Vec<&str> = questions.iter().map(|it| &it.name[..]).collect();
         let checks = questions.iter().map(|it| &it.check[..]);
         let arguments: Vec<&[u8]> = [&time[..], how].into_iter().chain(checks).collect();
-        let reply = script.call(&self.link, &names, &arguments).await?;
+        let slot = questions.first().map_or(0, |it| it.slot);
+        let reply = script.call((&self.link, slot), &names, &arguments).await?;
         answer::told(reply, questions.len()).map_err(Failure::Unasked)
     }
 

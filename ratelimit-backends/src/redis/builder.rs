@@ -10,7 +10,7 @@ use ratelimit_core::{
 
 use super::RedisBackend;
 use super::ask::Client;
-use super::link::{Link, LinkOptions};
+use super::link::{Link, LinkOptions, Topology};
 use super::scripts::Scripts;
 use super::target::{Access, Target};
 use super::welcome;
@@ -147,8 +147,8 @@ impl RedisBuilder {
         self
     }
 
-    /// How many connections there are, 1 to 64; default 1, which all callers share. More are of use where one
-    /// task that reads and writes cannot keep up; in a cluster, there is always one to each node.
+    /// How many connections there are to a server, 1 to 64; default 1, which all callers share. More are of use where one
+    /// task that reads and writes cannot keep up.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
@@ -186,14 +186,12 @@ impl RedisBuilder {
     pub fn lazy(self) -> Result<RedisBackend, Error> {
         self.check()?;
         prepare()?;
-        let topology = self
-            .target
-            .topology(&self.access, self.timeout, self.connect_timeout)?;
+        let topology = self.target.topology(&self.access)?;
         let clock = match self.clock {
             Some(_) => (ClockKind::Injected, Duration::from_nanos(1)),
             None => (ClockKind::Server, Duration::from_micros(1)),
         };
-        let join = if topology.is_cluster() {
+        let join = if let Topology::Cluster(_) = topology {
             JoinScope::SameSlot
         } else {
             JoinScope::Any

@@ -243,12 +243,13 @@ impl RedisBackend {
 
     pub(super) async fn remove(&self, checks: &[Check<'_>]) -> Result<(), Error> {
         let groups = self.by_slot(checks.iter().enumerate());
+        let client = self.client();
         let groups = groups.into_iter().map(|group| async move {
+            let names: Vec<_> = group.iter().map(|it| self.name(&checks[*it])).collect();
+            let slot = names.first().map_or(0, |name| client.slot(name));
             let mut command = redis::cmd("DEL");
-            for place in group {
-                command.arg(self.name(&checks[place]));
-            }
-            self.client().link.call(&command).await
+            command.arg(names);
+            client.link.call(slot, &command).await
         });
         for removed in join_all(groups).await {
             removed?;
@@ -296,15 +297,18 @@ impl RedisBackend {
         if batch.names.is_empty() {
             return Ok(work(&mut Found::default()));
         }
+        let client = self.client();
+        let slot = client.slot(&batch.names[0]);
         // Who was not fast enough once lets the others of this process finish first.
         let mut alone = None;
         let mut order: Vec<usize> = (0..batch.names.len()).collect();
-        let client = self.client();
         let mut arguments = vec![client.time(), b"0".to_vec()];
         for _ in 0..TRIES {
             let names: Vec<_> = order.iter().map(|place| &batch.names[*place]).collect();
             let exchange = &client.scripts.exchange;
-            let reply = exchange.call(&client.link, &names, &arguments).await?;
+            let reply = exchange
+                .call((&client.link, slot), &names, &arguments)
+                .await?;
             let (now, before) = values(reply, &order)?;
             let mut found = Found::of(now, &before, &batch.algorithms);
             let done = work(&mut found);
@@ -331,7 +335,9 @@ impl RedisBackend {
             order.splice(0..0, first);
             let names: Vec<_> = order.iter().map(|place| &batch.names[*place]).collect();
             let exchange = &client.scripts.exchange;
-            let reply = exchange.call(&client.link, &names, &arguments).await?;
+            let reply = exchange
+                .call((&client.link, slot), &names, &arguments)
+                .await?;
             if matches!(reply.first(), Some(Value::Int(1))) {
                 return Ok(done);
             }

@@ -19,7 +19,15 @@ const REFUSALS: &[&str] = &[
 const SCRIPT_REFUSALS: &[&str] = &["ACL failure in script", "The user executing the script"];
 
 /// What passes.
-const PASSING: &[&str] = &["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];
+const PASSING: &[&str] = &[
+    "LOADING",
+    "BUSY",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "MOVED",
+    "ASK",
+];
 
 /// Whether the server said this. Old ones say inside of the message of a failed script what failed in it.
 fn says(error: &RedisError, code: &str) -> bool {
@@ -72,11 +80,7 @@ fn is_refusal(error: &RedisError) -> bool {
 
 /// Whether no server was found that could be asked, for the time being.
 fn is_search(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        redis::ErrorKind::ClusterConnectionNotFound
-            | redis::ErrorKind::MasterNameNotFoundBySentinel
-    )
+    error.kind() == redis::ErrorKind::MasterNameNotFoundBySentinel
 }
 
 /// The script is not known there.
@@ -87,6 +91,13 @@ pub(super) fn is_unknown_script(error: &RedisError) -> bool {
 /// The server cannot be written to: another may be the master now.
 pub(super) fn is_read_only(error: &RedisError) -> bool {
     says(error, "READONLY")
+}
+
+/// Another node may have the slots of this one.
+pub(super) fn is_of_node(error: &RedisError) -> bool {
+    error.is_unrecoverable_error()
+        || error.is_io_error()
+        || says_any(error, &["READONLY", "CLUSTERDOWN", "MASTERDOWN"])
 }
 
 /// Some of the keys are on their way to another node of the cluster.

@@ -2,8 +2,8 @@
 //!
 //! - `builder`: the options; `target`: the servers as the user names them; `welcome`: what is asked of
 //!   them at start-up.
-//! - `topology`: how to connect to the server that decides; `link`: the pool of connections; `errors`: what is
-//!   made of their failures.
+//! - `link`: the way to the server that decides: connections, and the nodes of a cluster; `errors`: what is made of
+//!   their failures.
 //! - `keys`: what a key is called in the store; `wire`: what the scripts are told; `answer`: what they say.
 //! - `scripts`: how they are called. `decide.lua`: the arithmetic, as the store does it; `bucket.lua`: the most
 //!   usual part of it, faster; `exchange.lua`: compare and swap.
@@ -19,7 +19,6 @@ mod keys;
 mod link;
 mod scripts;
 mod target;
-mod topology;
 mod welcome;
 mod wire;
 
@@ -35,8 +34,8 @@ use ratelimit_core::{
 use crate::batcher::Batcher;
 use crate::within::within;
 use ask::Client;
+use link::Topology;
 use target::Target;
-use topology::Topology;
 use welcome::Hello;
 
 pub use builder::RedisBuilder;
@@ -100,8 +99,7 @@ pub use builder::RedisBuilder;
 ///
 /// Every answer comes within the [timeout](RedisBuilder::timeout), or is an error of the kind
 /// [`Timeout`](ratelimit_core::ErrorKind::Timeout); what was asked may have been charged then. `Refused` says that the server does
-/// not let us (password, rights, a read-only replica, memory that is full). Nothing is asked twice, with one exception: in a
-/// cluster, a call whose connection broke is, and may be charged twice then, never admitted twice.
+/// not let us (password, rights, a read-only replica, memory that is full). What may have been decided is never asked again.
 ///
 /// A broken connection is made anew by the next call, one that does not answer twice in a row as well; attempts that fail are
 /// repeated at [growing distances](RedisBuilder::back_off), and calls in between fail at once. A master that has become a
@@ -167,10 +165,10 @@ impl RedisBackend {
         RedisBuilder::new(Target::SentinelClients(Arc::new(make)))
     }
 
-    /// A backend on the cluster of a configured client. It should not read from replicas, and give up an answer
-    /// not long after [`timeout`](RedisBuilder::timeout).
-    pub fn with_cluster_client(client: redis::cluster::ClusterClient) -> RedisBuilder {
-        RedisBuilder::new(Target::ClusterClient(client))
+    /// A backend on the cluster that the servers of these configured clients are nodes of. The other nodes are reached as
+    /// these are.
+    pub fn with_cluster_clients(clients: impl IntoIterator<Item = redis::Client>) -> RedisBuilder {
+        RedisBuilder::new(Target::ClusterClients(clients.into_iter().collect()))
     }
 
     /// Connects to the server of this URL with the default options, and [asks it](RedisBuilder::connect) for all that it will be
@@ -236,12 +234,13 @@ impl Backend for RedisBackend {
     fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
         Box::pin(async move {
             let started = Instant::now();
-            let hello = self.in_time(Hello::of(self.client())).await??;
+            let hellos = self.in_time(Hello::of(self.client())).await??;
             let pong = Pong::new(started.elapsed());
-            Ok(if hello.version.is_empty() {
-                pong
-            } else {
-                pong.with_version(hello.version)
+            // The oldest is what can be counted on.
+            let oldest = hellos.into_iter().min_by_key(Hello::version);
+            Ok(match oldest.map(|hello| hello.version) {
+                Some(version) if !version.is_empty() => pong.with_version(version),
+                _ => pong,
             })
         })
     }

@@ -40,15 +40,15 @@ impl ServerScript {
     /// it: whichever server that is, after a failover or in a cluster.
     pub(super) async fn call<N: AsRef<str>, B: AsRef<[u8]>>(
         &self,
-        link: &Link,
+        (link, slot): (&Link, u16),
         names: &[N],
         arguments: &[B],
     ) -> Result<Vec<Value>, Failure> {
         let by_hash = command("EVALSHA", &self.hash, names, arguments);
-        let answer = match link.call(&by_hash).await {
+        let answer = match link.call(slot, &by_hash).await {
             Err(Failure::Told(error)) if errors::is_unknown_script(&error) => {
                 let by_text = command("EVAL", self.text, names, arguments);
-                link.call(&by_text).await?
+                link.call(slot, &by_text).await?
             }
             answer => answer?,
         };

@@ -5,18 +5,13 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ratelimit_core::{Error, ErrorKind};
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
 };
 
-use super::topology::{MakeSentinelClient, Topology};
-
-/// Tries again of the cluster's client, which follows keys to their nodes, and the milliseconds between them.
-const RETRIES: u32 = 4;
-const RETRY_WAIT: (u64, u64) = (1, 16);
+use super::link::{MakeSentinelClient, Topology};
 
 #[derive(Clone)]
 pub(super) enum Target {
@@ -29,7 +24,7 @@ pub(super) enum Target {
     /// Made by the user.
     Client(Client),
     SentinelClients(Arc<MakeSentinelClient>),
-    ClusterClient(ClusterClient),
+    ClusterClients(Vec<Client>),
 }
 
 /// What is told besides of the servers.
@@ -44,18 +39,13 @@ pub(super) struct Access {
 }
 
 impl Target {
-    pub(super) fn topology(
-        &self,
-        access: &Access,
-        timeout: Duration,
-        connect_timeout: Duration,
-    ) -> Result<Topology, Error> {
+    pub(super) fn topology(&self, access: &Access) -> Result<Topology, Error> {
         #[cfg(feature = "redis-tls")]
         access.check_authority()?;
         match self {
             Self::Url(url) => access.standalone(url),
             Self::Sentinels { urls, service } => access.sentinels(urls, service),
-            Self::Cluster(urls) => access.cluster(urls, timeout, connect_timeout),
+            Self::Cluster(urls) => access.cluster(urls),
             Self::Client(client) => {
                 access.is_all_in("the client")?;
                 Ok(Topology::Standalone(client.clone()))
@@ -64,9 +54,9 @@ impl Target {
                 access.is_all_in("the client")?;
                 Ok(Topology::Sentinel(Arc::clone(make)))
             }
-            Self::ClusterClient(client) => {
+            Self::ClusterClients(clients) => {
                 access.is_all_in("the client")?;
-                Ok(Topology::Cluster(client.clone()))
+                nodes(clients.clone())
             }
         }
     }
@@ -74,44 +64,21 @@ impl Target {
 
 impl Access {
     fn standalone(&self, url: &str) -> Result<Topology, Error> {
+        Ok(Topology::Standalone(self.client(url)?))
+    }
+
+    fn cluster(&self, urls: &[String]) -> Result<Topology, Error> {
+        let clients = urls.iter().map(|url| self.client(url));
+        nodes(clients.collect::<Result<_, _>>()?)
+    }
+
+    fn client(&self, url: &str) -> Result<Client, Error> {
         let info = self.server(url)?;
         #[cfg(feature = "redis-tls")]
         if let Some(certificates) = &self.certificates {
-            let client = Client::build_with_tls(info, certificates.clone()).map_err(wrong)?;
-            return Ok(Topology::Standalone(client));
+            return Client::build_with_tls(info, certificates.clone()).map_err(wrong);
         }
-        Ok(Topology::Standalone(Client::open(info).map_err(wrong)?))
-    }
-
-    fn cluster(
-        &self,
-        urls: &[String],
-        timeout: Duration,
-        connect_timeout: Duration,
-    ) -> Result<Topology, Error> {
-        some(urls, "a node of the cluster")?;
-        let nodes = urls.iter().map(|url| self.server(url));
-        let nodes: Vec<ConnectionInfo> = nodes.collect::<Result<_, _>>()?;
-        if nodes.iter().any(|node| node.redis_settings().db() != 0) {
-            let message = "a Redis Cluster has database 0 alone";
-            return Err(Error::new(ErrorKind::Configuration, message));
-        }
-        let builder = ClusterClientBuilder::new(nodes)
-            .use_protocol(ProtocolVersion::RESP3)
-            .retries(RETRIES)
-            .min_retry_wait(RETRY_WAIT.0)
-            .max_retry_wait(RETRY_WAIT.1)
-            .retry_wait_formula(1, 2)
-            .connection_timeout(connect_timeout)
-            // Who asked has gone by then, and nothing is asked again for nobody.
-            .response_timeout(timeout.saturating_mul(2))
-            .tcp_settings(self.tcp());
-        #[cfg(feature = "redis-tls")]
-        let builder = match &self.certificates {
-            Some(certificates) => builder.certs(certificates.clone()),
-            None => builder,
-        };
-        Ok(Topology::Cluster(builder.build().map_err(wrong)?))
+        Client::open(info).map_err(wrong)
     }
 
     fn sentinels(&self, urls: &[String], service: &str) -> Result<Topology, Error> {
@@ -245,12 +212,27 @@ fn is_tls(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
-fn some(urls: &[String], what: &str) -> Result<(), Error> {
-    if !urls.is_empty() {
+fn some<T>(them: &[T], what: &str) -> Result<(), Error> {
+    if !them.is_empty() {
         return Ok(());
     }
     let message = format!("at least one URL of {what} is needed");
     Err(Error::new(ErrorKind::Configuration, message))
+}
+
+/// A cluster that these nodes are of.
+fn nodes(clients: Vec<Client>) -> Result<Topology, Error> {
+    some(&clients, "a node of the cluster")?;
+    for client in &clients {
+        let info = client.get_connection_info();
+        let message = match info.addr() {
+            ConnectionAddr::Unix(_) => "the nodes of a Redis Cluster are reached over TCP alone",
+            _ if info.redis_settings().db() != 0 => "a Redis Cluster has database 0 alone",
+            _ => continue,
+        };
+        return Err(Error::new(ErrorKind::Configuration, message));
+    }
+    Ok(Topology::Cluster(clients))
 }
 
 /// What is wrong with a URL says nothing of it, as it can have a password.
@@ -265,7 +247,7 @@ impl fmt::Debug for Target {
         f.write_str(match self {
             Self::Url(_) | Self::Client(_) => "Standalone",
             Self::Sentinels { .. } | Self::SentinelClients(_) => "Sentinel",
-            Self::Cluster(_) | Self::ClusterClient(_) => "Cluster",
+            Self::Cluster(_) | Self::ClusterClients(_) => "Cluster",
         })
     }
 }

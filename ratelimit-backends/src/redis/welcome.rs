@@ -4,8 +4,7 @@ use ratelimit_core::{Algorithm, Check, Error, ErrorKind, Join, KeyBuf, Policy, R
 use redis::{Cmd, Value, cmd};
 
 use super::ask::Client;
-use super::link::Failure;
-use super::topology::Topology;
+use super::link::{Failure, Topology};
 
 /// The oldest Redis that does.
 const OLDEST: (u64, u64) = (6, 2);
@@ -26,14 +25,15 @@ pub(super) struct Hello {
 }
 
 impl Hello {
-    pub(super) async fn of(client: &Client) -> Result<Self, Error> {
-        let answer = match client.link.call(&cmd("HELLO")).await {
+    /// Of every server that decides.
+    pub(super) async fn of(client: &Client) -> Result<Vec<Self>, Error> {
+        let answers = match client.link.call_all(&cmd("HELLO")).await {
             Err(Failure::Told(error)) if is_unknown_command(&error) => {
                 return Err(too_old("does not know `HELLO`"));
             }
-            answer => answer.map_err(Error::from)?,
+            answers => answers.map_err(Error::from)?,
         };
-        Ok(Self::from(answer))
+        Ok(answers.into_iter().map(Self::from).collect())
     }
 
     fn set(&mut self, name: &Value, value: Value) {
@@ -47,7 +47,7 @@ impl Hello {
         text(&value).clone_into(field);
     }
 
-    fn version(&self) -> Option<(u64, u64)> {
+    pub(super) fn version(&self) -> Option<(u64, u64)> {
         let mut parts = self.version.split('.');
         let mut next = || parts.next()?.parse().ok();
         Some((next()?, next()?))
@@ -105,7 +105,9 @@ impl From<Value> for Hello {
 
 /// Asks the server for all that it will be asked for, of a key that nobody has, and that goes away at once.
 pub(super) async fn check(client: &Client, topology: &Topology, prefix: &str) -> Result<(), Error> {
-    Hello::of(client).await?.suits(topology)?;
+    for hello in Hello::of(client).await? {
+        hello.suits(topology)?;
+    }
     let name = format!("{prefix}:{{=probe}}");
     let policy = Policy::new("probe", Algorithm::TokenBucket, PROBE);
     let key = KeyBuf::of("probe");
@@ -114,13 +116,14 @@ pub(super) async fn check(client: &Client, topology: &Topology, prefix: &str) ->
         let question = client.question(name.clone(), &check);
         client.decide(&[question], join).await?;
     }
+    let slot = client.slot(&name);
     let read = &client.scripts.exchange;
-    read.call(&client.link, &[&name], &[&client.time()[..], b"0"])
+    read.call((&client.link, slot), &[&name], &[&client.time()[..], b"0"])
         .await?;
     for command in ["PTTL", "DEL"] {
         let mut command: Cmd = cmd(command);
         command.arg(&name);
-        client.link.call(&command).await?;
+        client.link.call(slot, &command).await?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use ratelimit_core::{Error, ErrorKind};
 use tokio::sync::oneshot;
 
-use super::Shared;
+use super::endpoint::Endpoint;
+use super::pool::Shared;
 use super::state::{Found, Health, Order};
 use crate::redis::errors::failed;
 use crate::within::within;
@@ -55,17 +56,17 @@ impl Attempt {
         };
         shared.is_open()?;
         let (place, generation) = (self.place, self.order.generation);
-        let (topology, options) = (shared.topology.clone(), shared.options.clone());
+        let (endpoint, options) = (shared.endpoint.clone(), shared.options.clone());
         drop(shared);
         let gone = Gone(Weak::clone(&self.shared), place, generation);
         let lost = move || gone.discard();
         let mut bound = options.connect_timeout;
-        if let super::Topology::Sentinel(_) = topology {
+        if let Endpoint::Master(_) = endpoint {
             // One of them may be frozen.
             bound += SENTINEL;
         }
         let attempt = usize::try_from(self.order.failures).unwrap_or(0);
-        let wire = within(bound, topology.connect(attempt, lost)).await;
+        let wire = within(bound, endpoint.connect(attempt, lost)).await;
         let wire = wire.map_err(|_| late(bound))?.map_err(failed)?;
         Ok(Found {
             wire,

@@ -1,31 +1,46 @@
-//! [`Link`]: a small pool of connections that are made when they are needed, shared by all callers, and
-//! made anew when they break.
+//! [`Link`]: the way to the server that decides.
 //!
-//! - `state`: what a place of the pool holds, and what follows from what happens to it.
-//! - `attempt`: the making of a connection, in a task of its own: it goes on when the caller that
-//!   needed it first has gone, and everybody waits for the same one.
+//! - `endpoint`: how to connect to a server; `pool`: a few connections to one.
+//! - `state`: what a place of a pool holds, and what follows from what happens to it; `attempt`: the making of a
+//!   connection, in a task of its own: it goes on when the caller that needed it first has gone, and everybody waits for
+//!   the same one.
+//! - `cluster`: many servers, each with a pool; `map`: which of them has which slot; `search`: how that is found out.
 
 mod attempt;
+mod cluster;
+mod endpoint;
+mod map;
+mod pool;
+mod search;
 mod state;
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
-use std::time::Instant;
 
-use ratelimit_core::{Error, ErrorKind};
-use redis::{Cmd, RedisError, Value};
-use tokio::runtime::Handle;
+use ratelimit_core::Error;
+use redis::{Client, Cmd, RedisError, Value};
 
 use super::errors;
-use super::topology::{Topology, Wire};
-use attempt::Attempt;
-use state::{Found, Place};
+use cluster::Cluster;
+use endpoint::Endpoint;
+use pool::{Pool, Sent};
+
+pub(super) use endpoint::MakeSentinelClient;
+
+/// Where the servers are.
+#[derive(Clone)]
+pub(super) enum Topology {
+    Standalone(Client),
+    Sentinel(Arc<MakeSentinelClient>),
+    /// Some nodes of the cluster.
+    Cluster(Vec<Client>),
+}
 
 /// How connections are made and kept.
 #[derive(Clone, Debug)]
 pub(super) struct LinkOptions {
-    /// How many there are at most.
+    /// How many there are to a server at most.
     pub(super) connections: usize,
     /// How long an answer may take.
     pub(super) timeout: Duration,
@@ -33,7 +48,7 @@ pub(super) struct LinkOptions {
     pub(super) connect_timeout: Duration,
     /// The shortest and the longest wait after a failure.
     pub(super) back_off: (Duration, Duration),
-    /// How many calls may be under way.
+    /// How many calls to a server may be under way.
     pub(super) outstanding: usize,
 }
 
@@ -54,217 +69,66 @@ impl From<Failure> for Error {
     }
 }
 
-pub(super) struct Link {
-    shared: Arc<Shared>,
-}
-
-/// What attempts and connections share with the pool.
-struct Shared {
-    topology: Topology,
-    options: LinkOptions,
-    places: Box<[Place]>,
-    turn: AtomicUsize,
-    outstanding: AtomicUsize,
-    closed: AtomicBool,
+pub(super) enum Link {
+    One(Pool),
+    Cluster(Cluster),
 }
 
 impl Link {
     pub(super) fn new(topology: Topology, options: LinkOptions) -> Self {
-        let count = if topology.is_cluster() {
-            // It has one to each node.
-            1
-        } else {
-            options.connections.max(1)
-        };
-        Self {
-            shared: Arc::new(Shared {
-                topology,
-                options,
-                places: (0..count).map(|_| Place::default()).collect(),
-                turn: AtomicUsize::new(0),
-                outstanding: AtomicUsize::new(0),
-                closed: AtomicBool::new(false),
-            }),
+        match topology {
+            Topology::Standalone(client) => Self::One(Pool::new(Endpoint::Server(client), options)),
+            Topology::Sentinel(make) => Self::One(Pool::new(Endpoint::Master(make), options)),
+            Topology::Cluster(nodes) => Self::Cluster(Cluster::new(nodes, options)),
         }
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        self.shared.topology.is_cluster()
+        matches!(self, Self::Cluster(_))
     }
 
     pub(super) fn is_open(&self) -> Result<(), Error> {
-        self.shared.is_open()
+        match self {
+            Self::One(pool) => pool.is_open(),
+            Self::Cluster(cluster) => cluster.is_open(),
+        }
     }
 
     /// Lets go of all connections. What is under way ends on them; later calls fail.
     pub(super) fn close(&self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        for place in &self.shared.places {
-            place.abandon();
+        match self {
+            Self::One(pool) => pool.close(),
+            Self::Cluster(cluster) => cluster.close(),
         }
     }
 
-    /// One command and its answer.
-    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
-        let shared = &*self.shared;
-        let _outstanding = Outstanding::count(shared).map_err(Failure::Unasked)?;
-        let place = shared.choose();
-        let connection = self.connection(place).await.map_err(Failure::Unasked)?;
-        let Found {
-            mut wire,
-            generation,
-            health,
-        } = connection;
-        let waiting = Waiting {
-            shared,
-            place,
-            generation,
-            started: Instant::now(),
-            over: false,
-        };
-        let answer = command.query_async(&mut wire).await;
-        waiting.ends();
-        match answer {
-            Ok(value) => {
-                health.answered();
-                Ok(value)
+    /// One command about the keys of a slot, and its answer.
+    pub(super) async fn call(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
+        match self {
+            Self::One(pool) => {
+                let asking = false;
+                pool.call(Sent { command, asking }).await
             }
-            Err(error) => {
-                shared.noticed(place, generation, &error);
-                Err(Failure::Told(error))
-            }
+            Self::Cluster(cluster) => cluster.call(slot, command).await,
         }
     }
 
-    /// The connection of a place, made first if there is none.
-    async fn connection(&self, place: usize) -> Result<Found, Error> {
-        let mut made = match self.shared.places[place].find(Instant::now()) {
-            state::Finding::Found(found) => return Ok(found),
-            state::Finding::Wait(made) => made,
-            state::Finding::Fail(error) => return Err(error),
-            state::Finding::Make(order) => {
-                let made = order.made.clone();
-                let attempt = Attempt::new(&self.shared, place, order);
-                // Dropped unmade, it says so to those who wait.
-                let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-                runtime.spawn(attempt.run());
-                made
-            }
-        };
-        // A connection that is made while the link is closed is not kept.
-        let outcome = match made.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        outcome.unwrap_or_else(|| Err(attempt::ended()))
-    }
-}
-
-impl Shared {
-    fn is_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::SeqCst) {
-            let message = "the Redis backend was closed";
-            return Err(Error::new(ErrorKind::Closed, message));
-        }
-        Ok(())
-    }
-
-    /// The next place in turn that has a connection; if none has, the next in turn.
-    fn choose(&self) -> usize {
-        let count = self.places.len();
-        if count == 1 {
-            return 0;
-        }
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
-        let mut order = (first..count).chain(0..first);
-        order
-            .find(|place| self.places[*place].is_up())
-            .unwrap_or(first)
-    }
-
-    /// Draws the conclusion from a failed call.
-    fn noticed(&self, place: usize, generation: u64, error: &RedisError) {
-        let place = &self.places[place];
-        // It will not get better there, but another server may be the master soon.
-        let useless = errors::is_read_only(error);
-        let broken = if self.topology.is_cluster() {
-            // Its client makes connections to the nodes anew by itself; if that does not help, all of it is.
-            error.is_unrecoverable_error() && place.failed_often(generation)
-        } else {
-            useless || error.is_unrecoverable_error()
-        };
-        if broken {
-            let why = || errors::failed(error.clone());
-            place.discard(generation, useless, why, self.options.back_off);
-        }
-    }
-
-    fn timed_out(&self, place: usize, generation: u64) {
-        let place = &self.places[place];
-        if place.timed_out_often(generation) {
-            let error = || {
-                let message = "the connection did not answer any more";
-                Error::new(ErrorKind::Connection, message)
-            };
-            place.discard(generation, false, error, self.options.back_off);
+    /// A command to every server that decides, and their answers.
+    pub(super) async fn call_all(&self, command: &Cmd) -> Result<Vec<Value>, Failure> {
+        match self {
+            Self::One(_) => Ok(vec![self.call(0, command).await?]),
+            Self::Cluster(cluster) => cluster.call_all(command).await,
         }
     }
 }
 
-/// One of the calls that are under way.
-struct Outstanding<'a>(&'a AtomicUsize);
-
-impl<'a> Outstanding<'a> {
-    fn count(shared: &'a Shared) -> Result<Self, Error> {
-        shared.is_open()?;
-        let most = shared.options.outstanding;
-        let counted = Self(&shared.outstanding);
-        if counted.0.fetch_add(1, Ordering::Relaxed) >= most {
-            let message = format!("{most} calls are under way already");
-            return Err(Error::new(ErrorKind::Overloaded, message));
-        }
-        Ok(counted)
-    }
-}
-
-impl Drop for Outstanding<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A call that waits for its answer; dropped before that, it has gone away or its time is over.
-struct Waiting<'a> {
-    shared: &'a Shared,
-    place: usize,
-    generation: u64,
-    started: Instant,
-    over: bool,
-}
-
-impl Waiting<'_> {
-    fn ends(mut self) {
-        self.over = true;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let timeout = self.shared.options.timeout;
-        // Who waited for a connection first has less time left for the answer.
-        if !self.over && self.started.elapsed() >= timeout - timeout / 8 {
-            self.shared.timed_out(self.place, self.generation);
-        }
-    }
-}
-
-fn no_runtime() -> Error {
-    let message = "Redis can be asked on a tokio runtime alone, or by blocking callers";
-    Error::new(ErrorKind::Unsupported, message)
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.close();
+impl fmt::Debug for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What a client knows has passwords.
+        f.write_str(match self {
+            Self::Standalone(_) => "Standalone",
+            Self::Sentinel(_) => "Sentinel",
+            Self::Cluster(_) => "Cluster",
+        })
     }
 }

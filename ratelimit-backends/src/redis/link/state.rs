@@ -6,16 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ratelimit_core::Error;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::{oneshot, watch};
-
-use super::Wire;
 
 /// After so many calls in a row without an answer in time, a connection is taken for dead: one that
 /// leads nowhere any more says nothing.
 const TIMEOUTS: u32 = 2;
-
-/// After so many failed calls in a row, a cluster is looked for from its first nodes again.
-const FAILURES: u32 = 3;
 
 /// What comes of an attempt to connect, once it has.
 pub(super) type Outcome = Option<Result<Found, Error>>;
@@ -59,7 +55,7 @@ impl Default for State {
 /// A connection.
 #[derive(Clone)]
 pub(super) struct Found {
-    pub(super) wire: Wire,
+    pub(super) wire: MultiplexedConnection,
     pub(super) generation: u64,
     pub(super) health: Arc<Health>,
 }
@@ -71,7 +67,6 @@ pub(super) struct Health {
     /// It has answered.
     proven: AtomicBool,
     timeouts: AtomicU32,
-    failures: AtomicU32,
 }
 
 impl Health {
@@ -80,7 +75,6 @@ impl Health {
             _used: used,
             proven: AtomicBool::new(false),
             timeouts: AtomicU32::new(0),
-            failures: AtomicU32::new(0),
         }
     }
 
@@ -88,10 +82,8 @@ impl Health {
         if !self.proven.load(Ordering::Relaxed) {
             self.proven.store(true, Ordering::Relaxed);
         }
-        for counter in [&self.timeouts, &self.failures] {
-            if counter.load(Ordering::Relaxed) != 0 {
-                counter.store(0, Ordering::Relaxed);
-            }
+        if self.timeouts.load(Ordering::Relaxed) != 0 {
+            self.timeouts.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -213,21 +205,11 @@ impl Place {
     }
 
     pub(super) fn timed_out_often(&self, generation: u64) -> bool {
-        self.health(generation, |health| {
-            health.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS
-        })
-    }
-
-    pub(super) fn failed_often(&self, generation: u64) -> bool {
-        self.health(generation, |health| {
-            health.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
-        })
-    }
-
-    fn health(&self, generation: u64, look: impl FnOnce(&Health) -> bool) -> bool {
         let slot = self.slot();
         match &slot.state {
-            State::Up { found, .. } if slot.generation == generation => look(&found.health),
+            State::Up { found, .. } if slot.generation == generation => {
+                found.health.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS
+            }
             _ => false,
         }
     }

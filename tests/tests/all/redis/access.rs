@@ -6,7 +6,6 @@ use ratelimit_tests::servers::cluster::Cluster;
 use ratelimit_tests::servers::redis::Redis;
 use ratelimit_tests::servers::sentinel::Sentinel;
 use ratelimit_tests::servers::tls::{Certificates, Identity};
-use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use redis::{ClientTlsConfig, TlsCertificates};
 
@@ -100,8 +99,9 @@ async fn clients_that_the_user_made() {
     let client = redis::Client::open(server.url()).unwrap();
     decides(RedisBackend::with_client(client)).await;
     let cluster = Cluster::of(&Redis::options().password("word"), 0);
-    let client = ClusterClient::new(cluster.urls()).unwrap();
-    decides(RedisBackend::with_cluster_client(client)).await;
+    let nodes = cluster.urls().into_iter().map(redis::Client::open);
+    let nodes: Vec<_> = nodes.collect::<Result<_, _>>().unwrap();
+    decides(RedisBackend::with_cluster_clients(nodes)).await;
     decides(RedisBackend::cluster(cluster.urls()).prefix("by url")).await;
     let sentinel = Sentinel::start();
     let urls = sentinel.sentinel_urls();

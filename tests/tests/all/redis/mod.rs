@@ -9,6 +9,7 @@
 mod access;
 mod faults;
 mod merged;
+mod moving;
 mod recovery;
 mod start;
 mod store;

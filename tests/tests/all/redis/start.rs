@@ -222,6 +222,10 @@ fn options_that_make_no_sense() {
         "a Redis Cluster has database 0 alone"
     );
     wrong(RedisBackend::cluster(["redis://127.0.0.1/1"]));
+    assert_eq!(
+        wrong(RedisBackend::cluster(["redis+unix:///a/socket"])),
+        "the nodes of a Redis Cluster are reached over TCP alone"
+    );
     let client = redis::Client::open("redis://127.0.0.1/").unwrap();
     assert_eq!(
         wrong(RedisBackend::with_client(client).password("word")),

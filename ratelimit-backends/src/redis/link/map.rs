@@ -1,0 +1,186 @@
+//! [`Map`]: which node of a cluster has which slot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use redis::{Client, ConnectionAddr, RedisResult, Value};
+
+use super::LinkOptions;
+use super::endpoint::Endpoint;
+use super::pool::Pool;
+
+const SLOTS: usize = 16_384;
+
+/// Nobody has it.
+const NOBODY: u16 = u16::MAX;
+
+/// A node: where it is, and the connections to it.
+pub(super) struct Node {
+    pub(super) client: Client,
+    pub(super) pool: Pool,
+}
+
+/// A host and a port.
+pub(super) type Address = (String, u16);
+
+/// Which node has which slot.
+#[derive(Clone)]
+pub(super) struct Map {
+    nodes: Vec<(Address, Arc<Node>)>,
+    owners: Box<[u16]>,
+}
+
+/// Slots, and the address of who has them.
+pub(super) type Range = (u16, u16, Address);
+
+impl Map {
+    /// Nobody has anything.
+    pub(super) fn empty() -> Self {
+        Self {
+            nodes: Vec::new(),
+            owners: vec![NOBODY; SLOTS].into(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub(super) fn owner(&self, slot: u16) -> Option<&Arc<Node>> {
+        let owner = *self.owners.get(usize::from(slot))?;
+        self.nodes.get(usize::from(owner)).map(|(_, node)| node)
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter().map(|(_, node)| node)
+    }
+
+    /// The node at an address. One that is not known is reached as the others are.
+    pub(super) fn node_at(
+        &mut self,
+        address: Address,
+        like: &Client,
+        options: &LinkOptions,
+    ) -> RedisResult<u16> {
+        let known = self.nodes.iter().position(|(there, _)| *there == address);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let client = beside(like, &address)?;
+                let pool = Pool::new(Endpoint::Server(client.clone()), options.clone());
+                self.nodes.push((address, Arc::new(Node { client, pool })));
+                self.nodes.len() - 1
+            }
+        };
+        // No cluster has as many.
+        Ok(u16::try_from(index).unwrap_or(NOBODY))
+    }
+
+    pub(super) fn node(&self, index: u16) -> Option<&Arc<Node>> {
+        self.nodes.get(usize::from(index)).map(|(_, node)| node)
+    }
+
+    /// From now on that node has the slot.
+    pub(super) fn give(&mut self, slot: u16, node: u16) {
+        if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
+            *owner = node;
+        }
+    }
+
+    /// The map of these ranges. Nodes that are known keep their connections, others are forgotten.
+    pub(super) fn of(
+        ranges: &[Range],
+        known: &Self,
+        like: &Client,
+        options: &LinkOptions,
+    ) -> RedisResult<Self> {
+        let known: HashMap<_, _> = known.nodes.iter().cloned().collect();
+        let mut map = Self::empty();
+        for (first, last, address) in ranges {
+            if let Some(node) = known.get(address)
+                && map.nodes.iter().all(|(there, _)| there != address)
+            {
+                map.nodes.push((address.clone(), Arc::clone(node)));
+            }
+            let node = map.node_at(address.clone(), like, options)?;
+            for slot in *first..=*last {
+                map.give(slot, node);
+            }
+        }
+        Ok(map)
+    }
+}
+
+/// The same client, but of the server at another address.
+fn beside(like: &Client, (host, port): &Address) -> RedisResult<Client> {
+    let info = like.get_connection_info().clone();
+    let mut address = info.addr().clone();
+    match &mut address {
+        ConnectionAddr::TcpTls {
+            host: there,
+            port: at,
+            ..
+        } => {
+            host.clone_into(there);
+            *at = *port;
+        }
+        other => *other = ConnectionAddr::Tcp(host.clone(), *port),
+    }
+    Client::open(info.set_addr(address))
+}
+
+/// The address of a client's server, if it has one.
+pub(super) fn address_of(client: &Client) -> Option<Address> {
+    match client.get_connection_info().addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host.clone(), *port))
+        }
+        _ => None,
+    }
+}
+
+/// What a node answers to `CLUSTER SLOTS`. One that does not say its host is where it was asked.
+pub(super) fn ranges(answer: &Value, asked: &Client) -> Option<Vec<Range>> {
+    let Value::Array(entries) = answer else {
+        return None;
+    };
+    let here = address_of(asked).map(|(host, _)| host);
+    let mut ranges = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let Value::Array(entry) = entry else {
+            return None;
+        };
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(master),
+            ..,
+        ] = &entry[..]
+        else {
+            return None;
+        };
+        let [host, Value::Int(port), ..] = &master[..] else {
+            return None;
+        };
+        let host = match host {
+            Value::BulkString(host) => core::str::from_utf8(host).ok()?,
+            Value::SimpleString(host) => host,
+            Value::Nil => "",
+            _ => return None,
+        };
+        let host = match host {
+            "" | "?" => here.clone()?,
+            host => host.to_owned(),
+        };
+        let slot = |number: i64| {
+            let number = u16::try_from(number).ok()?;
+            (usize::from(number) < SLOTS).then_some(number)
+        };
+        ranges.push((
+            slot(*first)?,
+            slot(*last)?,
+            (host, u16::try_from(*port).ok()?),
+        ));
+    }
+    Some(ranges)
+}
