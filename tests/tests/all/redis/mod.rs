@@ -8,6 +8,7 @@
 
 mod access;
 mod faults;
+mod many;
 mod merged;
 mod moving;
 mod recovery;
