@@ -101,7 +101,7 @@ impl Client {
         };
         let migrates = matches!(&error, Failure::Told(error) if errors::is_migration(error));
         if !migrates {
-            return all(count, error.into());
+            return all(count, &error.into());
         }
         let mut by_name: HashMap<String, (Vec<usize>, Vec<Question>)> = HashMap::new();
         for (place, question) in questions.into_iter().enumerate() {
@@ -113,11 +113,11 @@ impl Client {
             let told = self.decide(&questions, Join::Each).await;
             (places, told.map_err(Error::from))
         });
-        let mut answers = all(count, error.into());
+        let mut answers = all(count, &error.into());
         for (places, told) in join_all(asked).await {
             let told = match told {
                 Ok(told) => told.into_iter().map(Ok).collect(),
-                Err(error) => all(places.len(), error),
+                Err(error) => all(places.len(), &error),
             };
             for (place, told) in places.into_iter().zip(told) {
                 answers[place] = told;
@@ -143,7 +143,7 @@ impl Client {
     }
 }
 
-fn all<T>(count: usize, error: Error) -> Vec<Result<T, Error>> {
+fn all<T>(count: usize, error: &Error) -> Vec<Result<T, Error>> {
     (0..count).map(|_| Err(error.clone())).collect()
 }
 
@@ -159,6 +159,6 @@ impl Ask for Client {
         let count = questions.len();
         // Who waits may have gone before that.
         let answers = within(self.timeout, self.decide_each(questions)).await;
-        answers.unwrap_or_else(|error| all(count, error))
+        answers.unwrap_or_else(|error| all(count, &error))
     }
 }

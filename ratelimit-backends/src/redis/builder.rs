@@ -242,7 +242,8 @@ impl RedisBuilder {
     ///
     /// It has the [`connect_timeout`](Self::connect_timeout) and ten [timeouts](Self::timeout).
     pub async fn connect(self) -> Result<RedisBackend, Error> {
-        let bound = self.connect_timeout + self.timeout.saturating_mul(10);
+        let bound = self.timeout.saturating_mul(10);
+        let bound = bound.saturating_add(self.connect_timeout);
         let backend = self.lazy()?;
         let checked = async {
             let prefix = &backend.options.prefix;

@@ -118,7 +118,7 @@ impl RedisBackend {
     async fn each_by_exchange(&self, checks: &[Check<'_>], which: &[usize], answers: &mut Answers) {
         let which = which.iter().map(|place| (*place, &checks[*place]));
         let groups = self.by_slot(which).into_iter().map(|group| async move {
-            let some: Vec<_> = group.iter().map(|place| checks[*place].clone()).collect();
+            let some: Vec<_> = group.iter().map(|place| checks[*place]).collect();
             let decided = self.decide_by_exchange(&some, Join::Each).await;
             (group, super::each(&some, decided))
         });
@@ -219,7 +219,7 @@ impl RedisBackend {
     pub(super) async fn peek_batch(&self, checks: &[Check<'_>]) -> Answers {
         let groups = self.by_slot(checks.iter().enumerate());
         let groups = groups.into_iter().map(|group| async move {
-            let some: Vec<_> = group.iter().map(|place| checks[*place].clone()).collect();
+            let some: Vec<_> = group.iter().map(|place| checks[*place]).collect();
             let peeked = self.peek_slot(&some).await;
             (group, super::each(&some, peeked))
         });

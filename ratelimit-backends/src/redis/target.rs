@@ -48,7 +48,7 @@ impl Target {
             Self::Cluster(urls) => access.cluster(urls),
             Self::Client(client) => {
                 access.is_all_in("the client")?;
-                Ok(Topology::Standalone(client.clone()))
+                Ok(Topology::Standalone(Arc::new(client.clone())))
             }
             Self::SentinelClients(make) => {
                 access.is_all_in("the client")?;
@@ -64,7 +64,7 @@ impl Target {
 
 impl Access {
     fn standalone(&self, url: &str) -> Result<Topology, Error> {
-        Ok(Topology::Standalone(self.client(url)?))
+        Ok(Topology::Standalone(Arc::new(self.client(url)?)))
     }
 
     fn cluster(&self, urls: &[String]) -> Result<Topology, Error> {
@@ -76,9 +76,10 @@ impl Access {
         let info = self.server(url)?;
         #[cfg(feature = "redis-tls")]
         if let Some(certificates) = &self.certificates {
-            return Client::build_with_tls(info, certificates.clone()).map_err(wrong);
+            return Client::build_with_tls(info, certificates.clone())
+                .map_err(|error| wrong(&error));
         }
-        Client::open(info).map_err(wrong)
+        Client::open(info).map_err(|error| wrong(&error))
     }
 
     fn sentinels(&self, urls: &[String], service: &str) -> Result<Topology, Error> {
@@ -125,7 +126,7 @@ impl Access {
             builder.build()
         };
         // What is wrong with it is said now.
-        make(0).map_err(wrong)?;
+        make(0).map_err(|error| wrong(&error))?;
         Ok(Topology::Sentinel(Arc::new(make)))
     }
 
@@ -198,7 +199,7 @@ fn parsed(url: &str) -> Result<ConnectionInfo, Error> {
         let message = "`rediss://` asks for TLS, which needs the feature `redis-tls`";
         return Err(Error::new(ErrorKind::Configuration, message));
     }
-    let info = url.into_connection_info().map_err(wrong)?;
+    let info = url.into_connection_info().map_err(|error| wrong(&error))?;
     #[cfg(feature = "redis-tls")]
     if is_tls(info.addr()) {
         // Unless the program has chosen one, which then stays.
@@ -232,11 +233,12 @@ fn nodes(clients: Vec<Client>) -> Result<Topology, Error> {
         };
         return Err(Error::new(ErrorKind::Configuration, message));
     }
+    let clients = clients.into_iter().map(Arc::new).collect();
     Ok(Topology::Cluster(clients))
 }
 
 /// What is wrong with a URL says nothing of it, as it can have a password.
-fn wrong(error: RedisError) -> Error {
+fn wrong(error: &RedisError) -> Error {
     let message = format!("this is no URL of a Redis server: {}", error.category());
     Error::new(ErrorKind::Configuration, message)
 }

@@ -36,7 +36,7 @@ impl Hello {
         Ok(answers.into_iter().map(Self::from).collect())
     }
 
-    fn set(&mut self, name: &Value, value: Value) {
+    fn set(&mut self, name: &Value, value: &Value) {
         let field = match text(name) {
             "server" => &mut self.server,
             "version" => &mut self.version,
@@ -44,7 +44,7 @@ impl Hello {
             "role" => &mut self.role,
             _ => return,
         };
-        text(&value).clone_into(field);
+        text(value).clone_into(field);
     }
 
     pub(super) fn version(&self) -> Option<(u64, u64)> {
@@ -88,13 +88,13 @@ impl From<Value> for Hello {
         match answer {
             Value::Map(fields) => {
                 for (name, value) in fields {
-                    hello.set(&name, value);
+                    hello.set(&name, &value);
                 }
             }
             Value::Array(fields) => {
                 let mut fields = fields.into_iter();
                 while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-                    hello.set(&name, value);
+                    hello.set(&name, &value);
                 }
             }
             _ => {}

@@ -63,7 +63,7 @@ impl Attempt {
         let mut bound = options.connect_timeout;
         if let Endpoint::Master(_) = endpoint {
             // One of them may be frozen.
-            bound += SENTINEL;
+            bound = bound.saturating_add(SENTINEL);
         }
         let attempt = usize::try_from(self.order.failures).unwrap_or(0);
         let wire = within(bound, endpoint.connect(attempt, lost)).await;

@@ -27,7 +27,7 @@ pub(super) struct Cluster {
 /// What searches share with the cluster.
 pub(super) struct Shared {
     /// Those that the user named.
-    pub(super) nodes: Vec<Client>,
+    pub(super) nodes: Vec<Arc<Client>>,
     pub(super) options: LinkOptions,
     pub(super) searches: Searches,
     map: RwLock<Arc<Map>>,
@@ -43,7 +43,7 @@ enum Redirect {
 }
 
 impl Cluster {
-    pub(super) fn new(nodes: Vec<Client>, options: LinkOptions) -> Self {
+    pub(super) fn new(nodes: Vec<Arc<Client>>, options: LinkOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
                 nodes,

@@ -13,7 +13,7 @@ pub(in crate::redis) type MakeSentinelClient =
 
 #[derive(Clone)]
 pub(super) enum Endpoint {
-    Server(Client),
+    Server(Arc<Client>),
     /// The master that Sentinels know.
     Master(Arc<MakeSentinelClient>),
 }
@@ -27,7 +27,7 @@ impl Endpoint {
         lost: impl Fn() + Send + Sync + 'static,
     ) -> RedisResult<MultiplexedConnection> {
         let client = match self {
-            Self::Server(client) => client.clone(),
+            Self::Server(client) => Client::clone(client),
             Self::Master(make) => make(attempt)?.async_get_client().await?,
         };
         // How long anything may take is bounded by who waits for it.

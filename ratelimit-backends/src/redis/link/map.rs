@@ -16,7 +16,7 @@ const NOBODY: u16 = u16::MAX;
 
 /// A node: where it is, and the connections to it.
 pub(super) struct Node {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) pool: Pool,
 }
 
@@ -42,10 +42,6 @@ impl Map {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
     pub(super) fn owner(&self, slot: u16) -> Option<&Arc<Node>> {
         let owner = *self.owners.get(usize::from(slot))?;
         self.nodes.get(usize::from(owner)).map(|(_, node)| node)
@@ -66,8 +62,8 @@ impl Map {
         let index = match known {
             Some(index) => index,
             None => {
-                let client = beside(like, &address)?;
-                let pool = Pool::new(Endpoint::Server(client.clone()), options.clone());
+                let client = Arc::new(beside(like, &address)?);
+                let pool = Pool::new(Endpoint::Server(Arc::clone(&client)), options.clone());
                 self.nodes.push((address, Arc::new(Node { client, pool })));
                 self.nodes.len() - 1
             }

@@ -31,10 +31,10 @@ pub(super) use endpoint::MakeSentinelClient;
 /// Where the servers are.
 #[derive(Clone)]
 pub(super) enum Topology {
-    Standalone(Client),
+    Standalone(Arc<Client>),
     Sentinel(Arc<MakeSentinelClient>),
     /// Some nodes of the cluster.
-    Cluster(Vec<Client>),
+    Cluster(Vec<Arc<Client>>),
 }
 
 /// How connections are made and kept.
@@ -69,55 +69,60 @@ impl From<Failure> for Error {
     }
 }
 
-pub(super) enum Link {
+pub(super) struct Link(Servers);
+
+enum Servers {
     One(Pool),
     Cluster(Cluster),
 }
 
 impl Link {
     pub(super) fn new(topology: Topology, options: LinkOptions) -> Self {
-        match topology {
-            Topology::Standalone(client) => Self::One(Pool::new(Endpoint::Server(client), options)),
-            Topology::Sentinel(make) => Self::One(Pool::new(Endpoint::Master(make), options)),
-            Topology::Cluster(nodes) => Self::Cluster(Cluster::new(nodes, options)),
-        }
+        let endpoint = match topology {
+            Topology::Standalone(client) => Endpoint::Server(client),
+            Topology::Sentinel(make) => Endpoint::Master(make),
+            Topology::Cluster(nodes) => {
+                return Self(Servers::Cluster(Cluster::new(nodes, options)));
+            }
+        };
+        Self(Servers::One(Pool::new(endpoint, options)))
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+        matches!(self.0, Servers::Cluster(_))
     }
 
     pub(super) fn is_open(&self) -> Result<(), Error> {
-        match self {
-            Self::One(pool) => pool.is_open(),
-            Self::Cluster(cluster) => cluster.is_open(),
+        match &self.0 {
+            Servers::One(pool) => pool.is_open(),
+            Servers::Cluster(cluster) => cluster.is_open(),
         }
     }
 
     /// Lets go of all connections. What is under way ends on them; later calls fail.
     pub(super) fn close(&self) {
-        match self {
-            Self::One(pool) => pool.close(),
-            Self::Cluster(cluster) => cluster.close(),
+        match &self.0 {
+            Servers::One(pool) => pool.close(),
+            Servers::Cluster(cluster) => cluster.close(),
         }
     }
 
     /// One command about the keys of a slot, and its answer.
     pub(super) async fn call(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
-        match self {
-            Self::One(pool) => {
+        match &self.0 {
+            Servers::One(pool) => {
                 let asking = false;
                 pool.call(Sent { command, asking }).await
             }
-            Self::Cluster(cluster) => cluster.call(slot, command).await,
+            Servers::Cluster(cluster) => cluster.call(slot, command).await,
         }
     }
 
     /// A command to every server that decides, and their answers.
     pub(super) async fn call_all(&self, command: &Cmd) -> Result<Vec<Value>, Failure> {
-        match self {
-            Self::One(_) => Ok(vec![self.call(0, command).await?]),
-            Self::Cluster(cluster) => cluster.call_all(command).await,
+        match &self.0 {
+            Servers::One(_) => Ok(vec![self.call(0, command).await?]),
+            Servers::Cluster(cluster) => cluster.call_all(command).await,
         }
     }
 }

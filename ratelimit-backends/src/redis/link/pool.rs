@@ -220,9 +220,9 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let timeout = self.shared.options.timeout;
         // Who waited for a connection first has less time left for the answer.
-        if !self.over && self.started.elapsed() >= timeout - timeout / 8 {
+        let most_of_it = self.shared.options.timeout.mul_f64(0.875);
+        if !self.over && self.started.elapsed() >= most_of_it {
             self.shared.timed_out(self.place, self.generation);
         }
     }

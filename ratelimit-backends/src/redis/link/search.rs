@@ -134,7 +134,7 @@ async fn ask_around(shared: &Arc<Shared>) -> Result<(), Error> {
         }
     }
     for client in &shared.nodes {
-        let pool = Pool::new(Endpoint::Server(client.clone()), shared.options.clone());
+        let pool = Pool::new(Endpoint::Server(Arc::clone(client)), shared.options.clone());
         match ask(shared, &known, client, &pool).await {
             Ok(map) => return shared.put(map),
             // What those say whom the user named is what he can do something about.

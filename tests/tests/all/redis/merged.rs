@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratelimit_backends::redis::{RedisBackend, RedisBuilder};
-use ratelimit_core::{Algorithm, Backend, Check, ErrorKind, Join, KeyBuf};
+use ratelimit_core::{Algorithm, Backend, Check, Decision, ErrorKind, Join, KeyBuf};
 use ratelimit_tests::servers::redis::Redis;
 
 use super::{PATIENCE, decide, policy, try_decide};
@@ -77,14 +77,14 @@ async fn a_batch_is_one_call_whatever_is_in_it() {
     assert!(
         joined
             .iter()
-            .all(|it| it.as_ref().is_ok_and(|it| it.is_allowed()))
+            .all(|it| it.as_ref().is_ok_and(Decision::is_allowed))
     );
     assert_eq!(calls(&server), 2);
     // What is denied is worked out from what was told, but for logs.
     let few: Vec<_> = checks[..6]
         .iter()
         .filter(|check| check.policy.algorithm() != Algorithm::SlidingWindow)
-        .map(|check| check.clone().with_cost(3))
+        .map(|check| check.with_cost(3))
         .collect();
     let denied = backend.decide(&few, Join::All).await;
     assert!(
