@@ -8,7 +8,7 @@
 
 use core::future::{Future, pending, poll_fn};
 use core::mem;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 use std::sync::OnceLock;
@@ -22,12 +22,14 @@ use tokio::time::Sleep;
 static TIMER: OnceLock<Result<Handle, Error>> = OnceLock::new();
 
 /// The value of `work` if it is there within `bound` (rounded up to whole milliseconds), else an error
-/// of the kind [`Timeout`](ErrorKind::Timeout), and the work is dropped.
+/// of the kind [`Timeout`](ErrorKind::Timeout), and then nobody polls the work any more.
 ///
 /// It needs no runtime. What is ready when it is first polled needs no timer either. Work that blocks the
-/// thread that polls it cannot be bounded.
-pub(crate) async fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
-    let mut work = pin!(work);
+/// thread that polls it cannot be bounded. It is pinned where it is made: moved, it would be copied, and kept twice.
+pub(crate) async fn within<F: Future + ?Sized>(
+    bound: Duration,
+    mut work: Pin<&mut F>,
+) -> Result<F::Output, Error> {
     let first = poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => Poll::Ready(None),

@@ -34,6 +34,12 @@ fn main() {
         let keys = load::keys(10_000);
         for tasks in list("TASKS", &[1, 16, 64, 256, 1024]) {
             let mut all = [vec![], vec![], vec![]];
+            if std::env::var("SPLIT").is_ok() {
+                let show = |who: &str| { let s = server.ask("INFO commandstats"); for l in s.lines().filter(|l| l.contains("evalsha")) { println!("{who} {l}"); } server.ask("CONFIG RESETSTAT"); };
+                server.ask("CONFIG RESETSTAT");
+                load::run(&runtime, &ours, &keys, tasks, time); show("ours");
+                load::run(&runtime, &by_hand, &keys, tasks, time); show("hand");
+            }
             for _ in 0..rounds {
                 all[0].push(load::run(&runtime, &ours, &keys, tasks, time));
                 if !only || all[1].is_empty() { all[1].push(load::run(&runtime, &by_hand, &keys, tasks, if only { time / 10 } else { time })); }

@@ -12,6 +12,7 @@ mod turn;
 
 use core::fmt;
 use core::future::Future;
+use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +32,10 @@ pub(crate) trait Ask: Send + Sync + 'static {
     /// Which questions can be asked in one call: those of one lane.
     fn lane(&self, question: &Self::Question) -> u16;
 
-    /// One answer for each question, in order; all are of one lane. It has to end in time.
+    /// How long a call may take that is made for others: who makes it for himself knows how long he waits.
+    fn bound(&self) -> Duration;
+
+    /// One answer for each question, in order; all are of one lane.
     fn ask(
         &self,
         questions: Vec<Self::Question>,

@@ -31,6 +31,10 @@ impl Ask for Arc<Store> {
         u16::try_from(question / 1_000).unwrap()
     }
 
+    fn bound(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
     async fn ask(&self, questions: Vec<u32>) -> Vec<Result<u32, Error>> {
         self.calls.lock().unwrap().push(questions.clone());
         let at_once = self.at_once.fetch_add(1, Ordering::Relaxed) + 1;
@@ -320,10 +324,8 @@ fn whatever_is_asked_from_many_threads_is_answered() {
         async move {
             for round in 0..200 {
                 let questions: Vec<u32> = (0..=round % 3).map(|it| first + it * 1_000).collect();
-                let answers = tokio::time::timeout(
-                    core::time::Duration::from_mins(1),
-                    batcher.ask(questions.clone()),
-                );
+                let answers =
+                    tokio::time::timeout(Duration::from_mins(1), batcher.ask(questions.clone()));
                 let wanted: Vec<u32> = questions.iter().map(|it| it * 10).collect();
                 assert_eq!(good(answers.await.expect("an answer")), wanted);
             }

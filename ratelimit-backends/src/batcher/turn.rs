@@ -2,6 +2,7 @@
 //! again, whatever happens in between.
 
 use core::mem;
+use core::pin::pin;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use tokio::runtime::{Handle, Id};
 
 use super::lane::{Batch, Waiting};
 use super::{Ask, Inner, State, whole};
+use crate::within::within;
 
 /// Who holds it.
 enum Holder {
@@ -55,8 +57,13 @@ impl<A: Ask> Turn<A> {
                 continue;
             }
             let count = questions.len();
-            let answers = self.inner.asks.ask(questions).await;
-            let mut answers = whole(answers, count).into_iter();
+            let asks = &self.inner.asks;
+            let answers = within(asks.bound(), pin!(asks.ask(questions))).await;
+            let answers = match answers {
+                Ok(answers) => whole(answers, count),
+                Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+            };
+            let mut answers = answers.into_iter();
             for (count, asker) in askers {
                 // Who went away does not listen.
                 let _ = asker.send(answers.by_ref().take(count).collect());

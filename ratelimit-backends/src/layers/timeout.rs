@@ -1,6 +1,7 @@
 //! [`Timeout`]: every answer in time, or an error.
 
 use core::future::Future;
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ struct Bounded {
 impl Bounded {
     /// One answer for each of so many questions.
     async fn each(&self, questions: usize, work: impl Future<Output = Answers>) -> Answers {
-        match within(self.bound, work).await {
+        match within(self.bound, pin!(work)).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); questions],
         }
@@ -115,21 +116,21 @@ impl Backend for Bounded {
     }
 
     fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move { within(self.bound, self.inner.reset(checks)).await? })
+        Box::pin(async move { within(self.bound, self.inner.reset(checks).as_mut()).await? })
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        Box::pin(async move { within(self.bound, self.inner.ping()).await? })
+        Box::pin(async move { within(self.bound, self.inner.ping().as_mut()).await? })
     }
 
     fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
-        Box::pin(async move { within(self.bound, self.inner.sweep(sweep)).await? })
+        Box::pin(async move { within(self.bound, self.inner.sweep(sweep).as_mut()).await? })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             // There is nobody to tell that it took too long.
-            let _ = within(self.bound, self.inner.close()).await;
+            let _ = within(self.bound, self.inner.close().as_mut()).await;
         })
     }
 

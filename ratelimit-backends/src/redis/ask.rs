@@ -15,7 +15,6 @@ use super::link::{Failure, Link};
 use super::scripts::Scripts;
 use super::wire;
 use crate::batcher::Ask;
-use crate::within::within;
 
 /// How much longer keys are kept than they are live where the server's clock is not the one that decides.
 const LONGER_MS: u64 = 3_600_000;
@@ -155,10 +154,11 @@ impl Ask for Client {
         question.slot
     }
 
+    fn bound(&self) -> Duration {
+        self.timeout
+    }
+
     async fn ask(&self, questions: Vec<Question>) -> Vec<Result<Told, Error>> {
-        let count = questions.len();
-        // Who waits may have gone before that.
-        let answers = within(self.timeout, self.decide_each(questions)).await;
-        answers.unwrap_or_else(|error| all(count, &error))
+        self.decide_each(questions).await
     }
 }

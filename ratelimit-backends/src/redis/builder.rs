@@ -1,6 +1,7 @@
 //! [`RedisBuilder`]: the options of a [`RedisBackend`].
 
 use core::fmt;
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -249,7 +250,7 @@ impl RedisBuilder {
             let prefix = &backend.options.prefix;
             welcome::check(backend.client(), &backend.topology, prefix).await
         };
-        within(bound, checked).await??;
+        within(bound, pin!(checked)).await??;
         Ok(backend)
     }
 

@@ -23,6 +23,7 @@ mod welcome;
 mod wire;
 
 use core::fmt;
+use core::pin::{Pin, pin};
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
@@ -187,7 +188,7 @@ impl RedisBackend {
     }
 
     /// Within the time that a decision may take.
-    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+    async fn in_time<F: Future>(&self, work: Pin<&mut F>) -> Result<F::Output, Error> {
         self.client().link.is_open()?;
         within(self.options.timeout, work).await
     }
@@ -214,27 +215,32 @@ impl Backend for RedisBackend {
 
     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
         Box::pin(async move {
-            let decided = self.in_time(self.decide_batch(checks, join)).await;
+            let decided = self.in_time(pin!(self.decide_batch(checks, join))).await;
             each(checks, decided.flatten())
         })
     }
 
     fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
-        Box::pin(async move { each(checks, self.in_time(self.peek_batch(checks)).await) })
+        Box::pin(async move { each(checks, self.in_time(pin!(self.peek_batch(checks))).await) })
     }
 
     fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
-        Box::pin(async move { each(adjusts, self.in_time(self.adjust_batch(adjusts)).await) })
+        Box::pin(async move {
+            each(
+                adjusts,
+                self.in_time(pin!(self.adjust_batch(adjusts))).await,
+            )
+        })
     }
 
     fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move { self.in_time(self.remove(checks)).await? })
+        Box::pin(async move { self.in_time(pin!(self.remove(checks))).await? })
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
         Box::pin(async move {
             let started = Instant::now();
-            let hellos = self.in_time(Hello::of(self.client())).await??;
+            let hellos = self.in_time(pin!(Hello::of(self.client()))).await??;
             let pong = Pong::new(started.elapsed());
             // The oldest is what can be counted on.
             let oldest = hellos.into_iter().min_by_key(Hello::version);

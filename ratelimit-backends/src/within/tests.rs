@@ -24,18 +24,22 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+async fn bounded<F: Future>(bound: Duration, work: F) -> Result<F::Output, Error> {
+    within(bound, pin!(work)).await
+}
+
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_mins(1);
 
 /// Neither early nor late, and what comes in time is there.
 async fn is_bounded() {
     let started = Instant::now();
-    let error = within(SHORT, pending::<()>()).await.unwrap_err();
+    let error = bounded(SHORT, pending::<()>()).await.unwrap_err();
     let taken = started.elapsed();
     assert_eq!(error.to_string(), "timeout: no answer within 20ms");
     assert!(taken >= SHORT && taken < LONG / 2, "{taken:?}");
-    assert_eq!(within(LONG, answered_elsewhere(7)).await.unwrap(), 7);
-    assert_eq!(within(Duration::ZERO, async { 7 }).await.unwrap(), 7);
+    assert_eq!(bounded(LONG, answered_elsewhere(7)).await.unwrap(), 7);
+    assert_eq!(bounded(Duration::ZERO, async { 7 }).await.unwrap(), 7);
 }
 
 /// A value that another thread gives, after a while.
@@ -72,15 +76,15 @@ async fn a_runtime_whose_clock_stands_still_is_not_in_the_way() {
 #[test]
 fn bounds_of_any_length_are_fine() {
     assert_eq!(
-        run(within(Duration::MAX, answered_elsewhere(7))).unwrap(),
+        run(bounded(Duration::MAX, answered_elsewhere(7))).unwrap(),
         7
     );
-    run(within(Duration::ZERO, pending::<()>())).unwrap_err();
+    run(bounded(Duration::ZERO, pending::<()>())).unwrap_err();
 }
 
 #[test]
 fn a_shorter_bound_is_not_kept_waiting_by_a_longer_one() {
-    let mut long = pin!(within(LONG, pending::<()>()));
+    let mut long = pin!(bounded(LONG, pending::<()>()));
     let polled = long.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_pending());
     run(is_bounded());
@@ -97,7 +101,7 @@ fn work_that_is_always_busy_is_bounded() {
             sender.send(()).unwrap();
         }
     };
-    let kind = runtime.block_on(within(SHORT, busy)).unwrap_err().kind();
+    let kind = runtime.block_on(bounded(SHORT, busy)).unwrap_err().kind();
     assert_eq!(kind, ErrorKind::Timeout);
 }
 
@@ -108,7 +112,7 @@ fn work_that_was_given_up_is_dropped() {
         pending::<()>().await;
         drop(sender);
     };
-    run(within(SHORT, work)).unwrap_err();
+    run(bounded(SHORT, work)).unwrap_err();
     assert_eq!(receiver.try_recv(), Err(mpsc::TryRecvError::Disconnected));
 }
 
@@ -118,7 +122,7 @@ fn a_thread_that_is_ending_may_ask() {
     struct AtTheEnd(mpsc::Sender<bool>);
     impl Drop for AtTheEnd {
         fn drop(&mut self) {
-            let mut work = pin!(within(LONG, pending::<()>()));
+            let mut work = pin!(bounded(LONG, pending::<()>()));
             let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             // Dropping the sender does not tell that this was reached.
             let _ = self
@@ -136,10 +140,10 @@ fn a_thread_that_is_ending_may_ask() {
             let keep = || LAST.set(Some(AtTheEnd(sender)));
             if ours_first {
                 keep();
-                run(within(SHORT, pending::<()>())).unwrap_err();
+                run(bounded(SHORT, pending::<()>())).unwrap_err();
             } else {
                 touch();
-                run(within(SHORT, pending::<()>())).unwrap_err();
+                run(bounded(SHORT, pending::<()>())).unwrap_err();
                 keep();
             }
         })

@@ -1,5 +1,6 @@
 //! [`Attempt`]: the making of a connection.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::{Arc, Weak};
 
@@ -66,7 +67,7 @@ impl Attempt {
             bound = bound.saturating_add(SENTINEL);
         }
         let attempt = usize::try_from(self.order.failures).unwrap_or(0);
-        let wire = within(bound, endpoint.connect(attempt, lost)).await;
+        let wire = within(bound, pin!(endpoint.connect(attempt, lost))).await;
         let wire = wire.map_err(|_| late(bound))?.map_err(failed)?;
         Ok(Found {
             wire,

@@ -1,5 +1,6 @@
 //! [`Search`]: finds out which node of a cluster has which slot, in a task of its own, once for all who wait.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -152,7 +153,7 @@ async fn ask(shared: &Shared, known: &Map, client: &Client, pool: &Pool) -> Resu
         command: &command,
         asking: false,
     };
-    let answer = within(bound, pool.call(sent)).await?;
+    let answer = within(bound, pin!(pool.call(sent))).await?;
     let answer = answer.map_err(Error::from)?;
     let ranges = ranges(&answer, client).ok_or_else(nonsense)?;
     if ranges.is_empty() {
