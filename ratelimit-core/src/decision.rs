@@ -110,6 +110,12 @@ impl Charge {
         self.cost
     }
 
+    /// Whether it was made for a call that could be made to wait. Of those in a leaky bucket's queue, only the last can
+    /// be given back.
+    pub fn is_queued(&self) -> bool {
+        self.queued
+    }
+
     /// When it was charged, by the clock that decided.
     pub fn at(&self) -> Timestamp {
         self.at

@@ -127,12 +127,12 @@ pub(super) fn values(
     Ok((now, values))
 }
 
-fn instant(value: Option<Value>) -> Result<Timestamp, Error> {
+pub(super) fn instant(value: Option<Value>) -> Result<Timestamp, Error> {
     let bytes = value.and_then(bytes).ok_or_else(nonsense)?;
     wire::timestamp(&bytes).ok_or_else(nonsense)
 }
 
-fn bytes(value: Value) -> Option<Vec<u8>> {
+pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         _ => None,

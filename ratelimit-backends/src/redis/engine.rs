@@ -234,7 +234,7 @@ impl RedisBackend {
         let groups = groups.into_iter().map(|group| async move {
             let some: Vec<_> = group.iter().map(|place| adjusts[*place].clone()).collect();
             let adjusted = self.adjust_slot(&some).await;
-            (group, super::each(&some, adjusted))
+            (group, adjusted)
         });
         let mut answers: Answers = adjusts.iter().map(|_| Err(no_state())).collect();
         put(&mut answers, join_all(groups).await);
@@ -273,7 +273,10 @@ impl RedisBackend {
         .await
     }
 
-    async fn adjust_slot(&self, adjusts: &[Adjust<'_>]) -> Result<Answers, Error> {
+    pub(super) async fn adjust_by_exchange(
+        &self,
+        adjusts: &[Adjust<'_>],
+    ) -> Result<Answers, Error> {
         let batch = self.batch(adjusts.iter().map(|adjust| &adjust.check));
         self.exchange(&batch, |found| {
             let adjusts = adjusts.iter().zip(&batch.places);

@@ -11,6 +11,8 @@ pub(super) struct Scripts {
     pub(super) bucket: ServerScript,
     /// Everything that can be decided there.
     pub(super) decide: ServerScript,
+    /// Corrections.
+    pub(super) refund: ServerScript,
     /// Compare and swap, for what cannot.
     pub(super) exchange: ServerScript,
 }
@@ -25,6 +27,7 @@ impl Scripts {
         Self {
             bucket: ServerScript::new(include_str!("bucket.lua")),
             decide: ServerScript::new(include_str!("decide.lua")),
+            refund: ServerScript::new(include_str!("refund.lua")),
             exchange: ServerScript::new(include_str!("exchange.lua")),
         }
     }
