@@ -4,6 +4,7 @@
 //! - `store`: what is in the store; `faults`: what is said when it fails, and how it recovers;
 //! - `start`: what is checked at start-up; `access`: ways to a server;
 //! - `cluster`, `sentinel`: servers that move;
+//! - `refund`: corrections;
 //! - `many`: several clients, processes and clocks; `merged`: checks that are asked together.
 
 mod access;
@@ -12,6 +13,7 @@ mod many;
 mod merged;
 mod moving;
 mod recovery;
+mod refund;
 mod start;
 mod store;
 
