@@ -7,8 +7,8 @@
 //! - `keys`: what a key is called in the store; `wire`: what the scripts are told; `answer`: what they say.
 //! - `scripts`: how they are called. `decide.lua`: the arithmetic, as the store does it; `bucket.lua`: the most
 //!   usual part of it, faster; `refund.lua`: corrections; `exchange.lua`: compare and swap.
-//! - `ask`: many questions in one call; `engine`: a caller's questions; `refund`: its corrections; here are the backend's methods on top
-//!   of it.
+//! - `ask`: many questions in one call; `engine`: a caller's questions; `refund`: its corrections; here are the
+//!   backend's methods on top of it.
 
 mod answer;
 mod ask;
@@ -66,9 +66,10 @@ pub use builder::RedisBuilder;
 ///
 /// # One decision
 ///
-/// is one call of a script, which reads, decides and writes without anybody in between. So is a correction. Checks that come while calls
+/// is one call of a script, which reads, decides and writes without anybody in between. Checks that come while calls
 /// are under way are merged into one more: a call decides up to 64 at the price of a few. Nothing waits to be merged
-/// while the server is idle. A batch is one call as well (of each slot, in a cluster; for each 512 checks).
+/// while the server is idle. A batch is one call as well (of each slot, in a cluster; for each 512 checks), and so are
+/// corrections, which are not merged with those of other callers.
 ///
 /// What cannot be decided by one call takes two more: a key whose limits have changed since it was last used, and one
 /// that finds that the server's clock stepped back: what is there is read, and replaced if nobody else changed it

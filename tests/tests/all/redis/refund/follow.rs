@@ -299,7 +299,8 @@ fn stored(state: Option<&KeyState>) -> String {
     {
         state.encode(&mut bytes);
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.concat()
 }
 
 fn owner_key(owner: u8) -> KeyBuf {
