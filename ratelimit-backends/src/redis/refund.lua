@@ -286,8 +286,7 @@ function log.write(t)
     s, n = plus(s, n, 0, t.ps, t.pn, 0, 1)
     ms = left_ms(s, n)
   end
-  local live = t.count > t.first
-  t.said = pack_('>I8I8I4', t.used, live and s or 0, live and n or 0)
+  t.said = pack_('>I8I8I4', t.used, s or 0, n or 0)
   return pack_('>I4I8', t.count, t.total) .. t.entries, ms, t.count > 0
 end
 

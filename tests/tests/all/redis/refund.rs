@@ -1,7 +1,8 @@
 //! Corrections. Here: that each is one call, and what those that are not do; `follow`: that they do what the state's own
-//! arithmetic does.
+//! arithmetic does, in `random` histories.
 
 mod follow;
+mod random;
 
 use ratelimit_core::{Adjust, Limits};
 
@@ -179,11 +180,18 @@ async fn what_is_no_state_spoils_nobody_elses_correction() {
         let policy = policy(algorithm, "10/h");
         let name = format!("ratelimit:{{t%03bad}}:p:{algorithm}");
         let head = format!("\\x01\\x{:02x}\\x01", algorithm.number());
-        for (set, says) in [
+        let mut states = vec![
             (format!("SET {name} \"\\x02later\""), "format 2"),
             (format!("SET {name} \"{head}\""), "too soon"),
             (format!("HSET {name} a b"), "no state of ours"),
-        ] {
+        ];
+        if algorithm == Algorithm::SlidingWindow {
+            states.push((
+                format!("SET {name} {}", log_of_a_wrong_sum()),
+                "no state has",
+            ));
+        }
+        for (set, says) in states {
             server.ask("FLUSHALL");
             let charge = decide(&backend, &policy, "good", 4).await.charge().clone();
             assert!(!server.ask(&set).starts_with('-'), "{set}");
@@ -244,4 +252,20 @@ async fn many_corrections_are_few_calls_and_each_counts() {
             );
         }
     }
+}
+
+/// Of two entries, of which one is over.
+fn log_of_a_wrong_sum() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut bytes = vec![1, Algorithm::SlidingWindow.number(), 1];
+    bytes.extend(3_600_000_000_000_u64.to_be_bytes());
+    bytes.extend(2_u32.to_be_bytes());
+    bytes.extend(1_u64.to_be_bytes());
+    for (seconds, cost) in [(1, 2_u32), (now.expect("it is past 1970").as_secs() - 9, 1)] {
+        bytes.extend(u64::to_be_bytes(seconds));
+        bytes.extend(0_u32.to_be_bytes());
+        bytes.extend(cost.to_be_bytes());
+    }
+    let bytes: Vec<_> = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    format!("\"{}\"", bytes.concat())
 }
