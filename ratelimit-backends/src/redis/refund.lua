@@ -226,7 +226,6 @@ function log.read(arg, at, stored, place)
     t.count, t.total = unpack_('>I4I8', stored, place)
     t.stored = 12 + 16 * t.count
     t.entries = sub(stored, place + 12, place + t.stored - 1)
-    if #t.entries ~= 16 * t.count then return end
   end
   t.used = t.total
   if t.count > 0 then
@@ -272,10 +271,7 @@ function log.back(t, units)
   if i >= t.first then t.used = t.used - back end
   local one = ''
   if back < cost then one = pack_('>I8I4I4', s, n, cost - back)
-  else
-    t.count = t.count - 1
-    if i < t.first then t.first = t.first - 1 end
-  end
+  else t.count = t.count - 1 end
   t.entries = sub(t.entries, 1, 16 * i) .. one .. sub(t.entries, 17 + 16 * i)
 end
 

@@ -184,6 +184,7 @@ async fn what_is_no_state_spoils_nobody_elses_correction() {
             (format!("SET {name} \"\\x02later\""), "format 2"),
             (format!("SET {name} \"{head}\""), "too soon"),
             (format!("HSET {name} a b"), "no state of ours"),
+            (format!("APPEND {name} x"), "stands behind"),
         ];
         if algorithm == Algorithm::SlidingWindow {
             states.push((
@@ -194,6 +195,9 @@ async fn what_is_no_state_spoils_nobody_elses_correction() {
         for (set, says) in states {
             server.ask("FLUSHALL");
             let charge = decide(&backend, &policy, "good", 4).await.charge().clone();
+            if set.starts_with("APPEND") {
+                decide(&backend, &policy, "bad", 4).await;
+            }
             assert!(!server.ask(&set).starts_with('-'), "{set}");
             let dump = server.ask(&format!("DUMP {name}"));
             let keys = ["good", "bad", "good"].map(KeyBuf::of);
