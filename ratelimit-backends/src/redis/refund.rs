@@ -50,7 +50,10 @@ impl RedisBackend {
         let mut arguments = vec![client.time()];
         arguments.extend(adjusts.iter().map(correction));
         let refund = &client.scripts.refund;
-        let reply = refund.call(&client.link, &names, &arguments).await?;
+        let slot = names.first().map_or(0, |name| client.slot(name));
+        let reply = refund
+            .call((&client.link, slot), &names, &arguments)
+            .await?;
         let (now, adjusted) = adjusted(reply, adjusts.len())?;
         let mut answers = Answers::with_capacity(adjusts.len());
         let mut by_exchange = Vec::new();
