@@ -1,6 +1,7 @@
 //! Who is asked: this crate, and what a user would do instead.
 
 use core::future::Future;
+use std::sync::Arc;
 
 use ratelimit::{Algorithm, Ask, Policy, Registry};
 use redis::Script;
@@ -86,5 +87,34 @@ impl Contender for ByHand {
             .await
             .expect("it answers");
         answer.0 == 1
+    }
+}
+
+/// This crate, asked about several keys at once; a decision is a batch.
+pub struct Many {
+    ours: Ours,
+    size: usize,
+    keys: Arc<Vec<String>>,
+}
+
+impl Many {
+    pub fn new(ours: Ours, size: usize, keys: &Arc<Vec<String>>) -> Self {
+        let keys = Arc::clone(keys);
+        Self { ours, size, keys }
+    }
+}
+
+impl Contender for Many {
+    const NAME: &'static str = "batches";
+
+    async fn decide(&self, key: &str) -> bool {
+        let first = key.rsplit(':').next().and_then(|it| it.parse().ok());
+        let first: usize = first.unwrap_or(0);
+        let asks: Vec<_> = (first..first + self.size)
+            .map(|index| &self.keys[index % self.keys.len()][..])
+            .map(|key| Ask::new(&self.ours.policy, key))
+            .collect();
+        let answers = self.ours.registry.check_many(&asks).await;
+        answers.iter().all(Result::is_ok)
     }
 }

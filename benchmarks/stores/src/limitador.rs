@@ -19,7 +19,13 @@ impl Limitador {
         let storage = AsyncRedisStorage::new(url).await.expect("it is there");
         let limiter = AsyncRateLimiter::new_with_storage(Box::new(storage));
         let variable = "user".try_into().expect("an expression");
-        limiter.add_limit(Limit::new("benchmark", u64::from(u32::MAX), 3600, [], [variable]));
+        limiter.add_limit(Limit::new(
+            "benchmark",
+            u64::from(u32::MAX),
+            3600,
+            [],
+            [variable],
+        ));
         Self {
             limiter,
             namespace: "benchmark".into(),

@@ -29,7 +29,8 @@ impl Seen {
     pub fn count(&mut self, started: Instant, admitted: bool) -> Instant {
         let now = Instant::now();
         let taken = now.duration_since(started).as_nanos();
-        self.latencies.push(u32::try_from(taken).unwrap_or(u32::MAX));
+        self.latencies
+            .push(u32::try_from(taken).unwrap_or(u32::MAX));
         self.admitted += u64::from(admitted);
         now
     }

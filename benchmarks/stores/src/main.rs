@@ -1,5 +1,8 @@
-//! Decisions in Redis, side by side with what a user would do instead, in one run against one server.
+//! Decisions in Redis, side by side with what a user would do instead, in one run against one server: see
+//! `README.md`.
 
+mod blocking;
+mod ceiling;
 mod contenders;
 #[cfg(feature = "limitador")]
 mod limitador;
@@ -8,59 +11,177 @@ mod load;
 use core::time::Duration;
 use std::sync::Arc;
 
-use contenders::{ByHand, Contender, GENEROUS, Ours};
+use contenders::{ByHand, Contender, GENEROUS, Many, Ours};
 use load::Load;
 use ratelimit::{RedisBackend, Registry};
 use ratelimit_tests::servers::redis::Redis;
 use tokio::runtime::{Builder, Runtime};
 
+/// More than anything takes on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+struct Settings {
+    rounds: usize,
+    time: Duration,
+}
+
 fn main() {
-    let server = Redis::start();
-    let rounds = std::env::var("ROUNDS").map_or(3, |it| it.parse().unwrap());
-    let only = std::env::var("ONLY").is_ok();
-    let time = Duration::from_millis(700);
-    let list = |name: &str, all: &[usize]| std::env::var(name).map_or(all.to_vec(), |it| it.split(',').map(|it| it.parse().unwrap()).collect());
-    for threads in list("THREADS", &[1, 2]) {
-        let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
-        let registry = runtime.block_on(async {
-            let backend = RedisBackend::builder(server.url()).timeout(Duration::from_secs(5));
-            let backend = tune(backend).connect().await.unwrap();
-            Registry::builder().backend("redis", backend).default_backend("redis").build().unwrap()
-        });
-        let ours = Arc::new(Ours::new(registry, GENEROUS));
-        let by_hand = Arc::new(runtime.block_on(ByHand::new(&server.url())));
-        #[cfg(feature = "limitador")]
-        let limitador = Arc::new(runtime.block_on(limitador::Limitador::new(&server.url())));
-        let keys = load::keys(10_000);
-        for tasks in list("TASKS", &[1, 16, 64, 256, 1024]) {
-            let mut all = [vec![], vec![], vec![]];
-            if std::env::var("SPLIT").is_ok() {
-                let show = |who: &str| { let s = server.ask("INFO commandstats"); for l in s.lines().filter(|l| l.contains("evalsha")) { println!("{who} {l}"); } server.ask("CONFIG RESETSTAT"); };
-                server.ask("CONFIG RESETSTAT");
-                load::run(&runtime, &ours, &keys, tasks, time); show("ours");
-                load::run(&runtime, &by_hand, &keys, tasks, time); show("hand");
-            }
-            for _ in 0..rounds {
-                all[0].push(load::run(&runtime, &ours, &keys, tasks, time));
-                if !only || all[1].is_empty() { all[1].push(load::run(&runtime, &by_hand, &keys, tasks, if only { time / 10 } else { time })); }
-                #[cfg(feature = "limitador")]
-                { all[2].push(load::run(&runtime, &limitador, &keys, tasks, time)); }
-            }
-            let stats = server.ask("INFO commandstats");
-            if only { let l = load::run(&runtime, &ours, &keys, 1, time/10); let _ = l; for l in stats.lines().filter(|l| l.contains("evalsha") || l.contains("stat_get")) { println!("{l}"); } server.ask("CONFIG RESETSTAT"); }
-            let [a, b, c] = all;
-            let (a, b) = (Load::median(a), Load::median(b));
-            print!("{threads} threads {tasks:5} tasks: ours {:8.0}/s p50 {:?} p99 {:?}; by hand {:8.0}/s p50 {:?} p99 {:?}: {:.2}x", a.per_second, a.p50, a.p99, b.per_second, b.p50, b.p99, a.per_second / b.per_second);
-            if !c.is_empty() { let c = Load::median(c); print!("; limitador {:8.0}/s", c.per_second); }
-            println!();
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let settings = if quick {
+        Settings {
+            rounds: 1,
+            time: Duration::from_millis(50),
         }
+    } else {
+        Settings {
+            rounds: 5,
+            time: Duration::from_millis(800),
+        }
+    };
+    let server = Redis::start();
+    let mut at_1024 = 0.0;
+    for threads in [1, 2] {
+        let runtime = runtime(threads);
+        at_1024 = tasks(&server, &runtime, threads, &settings);
+    }
+    batches(&server, &settings);
+    highest(&server, at_1024, &settings);
+    threads(&server, &settings);
+}
+
+fn runtime(threads: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads).enable_all().build();
+    runtime.expect("threads")
+}
+
+async fn registry(server: &Redis) -> Registry {
+    let backend = RedisBackend::builder(server.url()).timeout(PATIENCE);
+    let backend = backend.connect().await.expect("it is there");
+    let builder = Registry::builder().backend("redis", backend);
+    builder.default_backend("redis").build().expect("no faults")
+}
+
+fn row(name: &str, load: Load, base: Load) {
+    println!(
+        "| {name} | {:.0} | {:.2}× | {:?} | {:?} |",
+        load.per_second,
+        load.per_second / base.per_second,
+        load.p50,
+        load.p99
+    );
+}
+
+/// One check a call, from so many tasks. Answers what this crate reached with the most.
+fn tasks(server: &Redis, runtime: &Runtime, threads: usize, settings: &Settings) -> f64 {
+    let ours = runtime.block_on(async { Ours::new(registry(server).await, GENEROUS) });
+    let ours = Arc::new(ours);
+    let by_hand = Arc::new(runtime.block_on(ByHand::new(&server.url())));
+    #[cfg(feature = "limitador")]
+    let limitador = Arc::new(runtime.block_on(limitador::Limitador::new(&server.url())));
+    let mut reached = 0.0;
+    for (keys, counts) in [
+        (10_000, &[1, 16, 64, 256, 1024][..]),
+        (1, &[1, 64, 1024][..]),
+    ] {
+        println!("\n## {threads} OS threads, {keys} keys\n");
+        println!(
+            "| tasks, who | decisions/s | against by hand | p50 | p99 |\n|---|---:|---:|---:|---:|"
+        );
+        let keys = load::keys(keys);
+        for tasks in counts {
+            let mut rounds = [vec![], vec![], vec![]];
+            for _ in 0..settings.rounds {
+                rounds[0].push(load::run(runtime, &ours, &keys, *tasks, settings.time));
+                rounds[1].push(load::run(runtime, &by_hand, &keys, *tasks, settings.time));
+                #[cfg(feature = "limitador")]
+                rounds[2].push(load::run(runtime, &limitador, &keys, *tasks, settings.time));
+            }
+            let [mine, hand, limitador] = rounds;
+            let (mine, hand) = (Load::median(mine), Load::median(hand));
+            row(&format!("{tasks}, {}", Ours::NAME), mine, hand);
+            row(&format!("{tasks}, {}", ByHand::NAME), hand, hand);
+            if !limitador.is_empty() {
+                row(
+                    &format!("{tasks}, limitador"),
+                    Load::median(limitador),
+                    hand,
+                );
+            }
+            if keys.len() > 1 {
+                reached = mine.per_second;
+            }
+        }
+    }
+    reached
+}
+
+/// Batches of one caller, from 16 tasks.
+fn batches(server: &Redis, settings: &Settings) {
+    let runtime = runtime(2);
+    let keys = load::keys(10_000);
+    println!("\n## Batches, 16 tasks\n");
+    println!("| checks in a batch | checks/s | p50 of a batch | p99 |\n|---|---:|---:|---:|");
+    for size in [1, 16, 128] {
+        let many = runtime.block_on(async {
+            let ours = Ours::new(registry(server).await, GENEROUS);
+            Arc::new(Many::new(ours, size, &keys))
+        });
+        let rounds =
+            (0..settings.rounds).map(|_| load::run(&runtime, &many, &keys, 16, settings.time));
+        let load = Load::median(rounds.collect());
+        let checks = load.per_second * size as f64;
+        println!("| {size} | {checks:.0} | {:?} | {:?} |", load.p50, load.p99);
     }
 }
 
-fn tune(mut b: ratelimit::RedisBuilder) -> ratelimit::RedisBuilder {
-    let n = |name: &str| std::env::var(name).ok().and_then(|it| it.parse().ok());
-    if let Some(v) = n("INFLIGHT") { b = b.in_flight(v); }
-    if let Some(v) = n("BATCH") { b = b.max_batch(v); }
-    if let Some(v) = n("CONNS") { b = b.connections(v); }
-    b
+/// The server's own program as the ceiling.
+fn highest(server: &Redis, at_1024: f64, settings: &Settings) {
+    let runtime = runtime(1);
+    let sent = runtime.block_on(async {
+        let ours = Ours::new(registry(server).await, GENEROUS);
+        // The script is known by then.
+        ours.decide("user:1").await;
+        ours
+    });
+    let sent = ceiling::watch(server, || {
+        runtime.block_on(sent.decide("user:1"));
+    });
+    println!("\n## `redis-benchmark` with the script of one check, 50 connections\n");
+    println!("| pipeline | calls/s | this crate at 1024 tasks against it |\n|---|---:|---:|");
+    for pipeline in [1, 64] {
+        let calls = if settings.rounds > 1 { 200_000 } else { 5_000 };
+        let mut rounds: Vec<f64> = (0..settings.rounds)
+            .map(|_| sent.per_second(server, pipeline, calls))
+            .collect();
+        rounds.sort_by(f64::total_cmp);
+        let most = rounds[rounds.len() / 2];
+        println!("| {pipeline} | {most:.0} | {:.2}× |", at_1024 / most);
+    }
+}
+
+/// Blocked threads.
+fn threads(server: &Redis, settings: &Settings) {
+    let backend = RedisBackend::builder(server.url()).timeout(PATIENCE);
+    let backend = backend.connect_blocking().expect("it is there");
+    let builder = Registry::builder().backend("redis", backend);
+    builder.install().expect("no faults");
+    println!("\n## Blocked OS threads, 10,000 keys\n");
+    println!(
+        "| threads, who | decisions/s | against by hand | p50 | p99 |\n|---|---:|---:|---:|---:|"
+    );
+    for count in [1, 64] {
+        let mut rounds = [vec![], vec![]];
+        for _ in 0..settings.rounds {
+            rounds[0].push(blocking::ours(count, settings.time));
+            rounds[1].push(blocking::by_hand(&server.url(), count, settings.time));
+        }
+        let [ours, by_hand] = rounds.map(Load::median);
+        row(&format!("{count}, `#[ratelimit]`"), ours, by_hand);
+        row(
+            &format!("{count}, blocking `redis` client"),
+            by_hand,
+            by_hand,
+        );
+    }
 }
