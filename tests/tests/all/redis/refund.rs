@@ -99,10 +99,8 @@ async fn giving_back_and_charging_more_are_one_call_each() {
                 if by == i64::MIN {
                     assert_eq!(keeps, -2, "{is}");
                 } else {
-                    assert!(
-                        keeps <= reset + 2 && keeps + 1_000 > reset,
-                        "{is}: {keeps} of {reset}"
-                    );
+                    // A server that is held up between reading its clock and storing keeps it for as much longer.
+                    assert!(keeps.abs_diff(reset) < 1_000, "{is}: {keeps} of {reset}");
                 }
             }
         }
