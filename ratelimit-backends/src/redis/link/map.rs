@@ -180,3 +180,85 @@ pub(super) fn ranges(answer: &Value, asked: &Client) -> Option<Vec<Range>> {
     }
     Some(ranges)
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    fn client() -> Client {
+        Client::open("redis://user:word@seed:7000/").expect("a URL")
+    }
+
+    fn options() -> LinkOptions {
+        LinkOptions {
+            connections: 1,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            back_off: (Duration::from_millis(1), Duration::from_secs(1)),
+            outstanding: 1,
+        }
+    }
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn entry(first: i64, last: i64, host: Value, port: i64) -> Value {
+        let master = Value::Array(vec![host, Value::Int(port), bulk("id")]);
+        Value::Array(vec![Value::Int(first), Value::Int(last), master])
+    }
+
+    #[test]
+    fn nodes_are_where_they_say_or_where_they_were_asked() {
+        let answer = Value::Array(vec![
+            entry(0, 5_460, bulk("10.0.0.1"), 7_001),
+            entry(5_461, 10_922, Value::Nil, 7_002),
+            entry(10_923, 16_383, bulk("?"), 7_003),
+        ]);
+        let ranges = ranges(&answer, &client()).expect("it makes sense");
+        let map = Map::of(&ranges, &Map::empty(), &client(), &options()).expect("addresses");
+        let at = |slot: u16| address_of(&map.owner(slot).expect("a node").client).expect("TCP");
+        assert_eq!(at(0), ("10.0.0.1".to_owned(), 7_001));
+        assert_eq!(at(5_460), at(0));
+        assert_eq!(at(5_461), ("seed".to_owned(), 7_002));
+        assert_eq!(at(16_383), ("seed".to_owned(), 7_003));
+        // They are spoken to as the first one is.
+        let node = map.owner(0).expect("a node");
+        let settings = node.client.get_connection_info().redis_settings();
+        assert_eq!(settings.password(), Some("word"));
+        // Who is known keeps its connections.
+        let again = Map::of(&ranges[..2], &map, &client(), &options()).expect("addresses");
+        assert!(Arc::ptr_eq(again.owner(0).expect("a node"), node));
+        assert_eq!(again.nodes().count(), 2);
+        assert!(again.owner(16_383).is_none());
+        assert!(again.owner(u16::MAX).is_none());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_map() {
+        let list = |entry: Value| Value::Array(vec![entry]);
+        for answer in [
+            Value::Nil,
+            bulk("0-16383"),
+            list(Value::Int(1)),
+            list(Value::Array(Vec::new())),
+            list(Value::Array(vec![Value::Int(0), Value::Int(1)])),
+            list(entry(-1, 5, bulk("host"), 1)),
+            list(entry(0, 16_384, bulk("host"), 1)),
+            list(entry(0, 1 << 40, bulk("host"), 1)),
+            list(entry(0, 1, bulk("host"), 1 << 16)),
+            list(entry(0, 1, bulk("host"), -1)),
+            list(entry(0, 1, Value::Int(7), 1)),
+            list(entry(0, 1, Value::BulkString(vec![0xff]), 1)),
+        ] {
+            assert!(ranges(&answer, &client()).is_none(), "{answer:?}");
+        }
+        // From the end to the beginning there is nothing.
+        let backwards = list(entry(9, 3, bulk("host"), 1));
+        let ranges = ranges(&backwards, &client()).expect("numbers");
+        let map = Map::of(&ranges, &Map::empty(), &client(), &options()).expect("addresses");
+        assert!((0..16).all(|slot| map.owner(slot).is_none()));
+    }
+}
