@@ -202,14 +202,10 @@ impl Decision {
         charge: Charge,
     ) -> Self {
         let (quotas, rates) = Few::collect(quotas);
-        // The rate that makes the call wait longest binds; where none does, the one with least left.
-        let binding = (0..).zip(quotas.iter(rates));
-        let binding =
-            binding.max_by_key(|(_, quota)| (quota.retry_after(), u32::MAX - quota.remaining()));
         Self {
             outcome,
             source,
-            binding: binding.map_or(0, |(index, _)| index),
+            binding: binding(&quotas, rates),
             rates,
             quotas,
             charge,
@@ -295,9 +291,33 @@ impl Decision {
         Self { outcome, ..self }
     }
 
+    /// The same answer as it stands so much later, if nothing was charged or given back since: the
+    /// times are shorter by that, at most to zero.
+    ///
+    /// What remains is not less than it was; what is refilled in that time is counted where that is
+    /// known, and all of it once everything is available again.
+    #[must_use]
+    pub fn later(mut self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.quotas
+            .change(self.rates, |_, quota| *quota = quota.later(by));
+        if self.rates > 1 {
+            self.binding = binding(&self.quotas, self.rates);
+        }
+        self
+    }
+
     pub(crate) fn with_charge(self, charge: Charge) -> Self {
         Self { charge, ..self }
     }
+}
+
+/// The place of the rate that makes the call wait longest; where none does, of the one with least left.
+fn binding(quotas: &Few<PackedQuota>, rates: u8) -> u8 {
+    let quotas = (0..).zip(quotas.iter(rates));
+    let binding =
+        quotas.max_by_key(|(_, quota)| (quota.retry_after(), u32::MAX - quota.remaining()));
+    binding.map_or(0, |(place, _)| place)
 }
 
 impl fmt::Debug for Decision {
@@ -310,3 +330,6 @@ impl fmt::Debug for Decision {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

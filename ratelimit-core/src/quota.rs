@@ -97,6 +97,21 @@ impl PackedQuota {
         }
     }
 
+    /// What it says so many nanoseconds later, if nothing happens until then.
+    pub(crate) fn later(self, by: u64) -> Self {
+        let reset_after = self.reset_after.saturating_sub(by);
+        let remaining = match reset_after {
+            0 if self.reset_after > 0 => self.limit,
+            _ => self.remaining,
+        };
+        Self {
+            remaining,
+            retry_after: self.retry_after.saturating_sub(by),
+            reset_after,
+            ..self
+        }
+    }
+
     pub(crate) fn unpack(self) -> Quota {
         Quota {
             limit: self.limit,
