@@ -9,17 +9,17 @@ use ratelimit_core::{KeyRef, Policy};
 
 /// Stands for one key of one policy and algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Fingerprint(pub(super) u64);
+pub(crate) struct Fingerprint(pub(crate) u64);
 
 /// A policy, mixed with the secrets of one backend.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mixed(u64);
+pub(crate) struct Mixed(u64);
 
 /// The secrets of one backend. Without them nobody can compute keys that share a fingerprint, a
 /// line or a segment.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Seeds {
+pub(crate) struct Seeds {
     shared: SharedSeed,
     policy: [u64; 2],
     head: [u64; 2],
@@ -28,7 +28,7 @@ pub(super) struct Seeds {
 }
 
 impl Seeds {
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         // The standard library's hasher is seeded by the operating system.
         let random = RandomState::new();
         let secret = |index: u64| random.hash_one(index);
@@ -47,20 +47,20 @@ impl Seeds {
     /// other: so keys that are made for one policy say nothing about those of another, although the
     /// policies' identities are no secret.
     #[inline(always)]
-    pub(super) fn key(&self, policy: &Policy, key: KeyRef<'_>) -> Fingerprint {
+    pub(crate) fn key(&self, policy: &Policy, key: KeyRef<'_>) -> Fingerprint {
         self.key_of(self.policy(policy), key)
     }
 
     /// A policy, mixed.
     #[inline(always)]
-    pub(super) fn policy(&self, policy: &Policy) -> Mixed {
+    pub(crate) fn policy(&self, policy: &Policy) -> Mixed {
         let [low, high] = policy.identity().halves();
         Mixed(folded(low ^ self.policy[0], high ^ self.policy[1]))
     }
 
     /// The fingerprint of a key of a policy that is mixed already.
     #[inline(always)]
-    pub(super) fn key_of(&self, Mixed(policy): Mixed, key: KeyRef<'_>) -> Fingerprint {
+    pub(crate) fn key_of(&self, Mixed(policy): Mixed, key: KeyRef<'_>) -> Fingerprint {
         let ([low, high], length, tail) = key.parts();
         let (key, kind) = if tail.is_empty() {
             let high = high ^ (u64::from(length) << 56);

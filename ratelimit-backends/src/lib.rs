@@ -7,6 +7,8 @@
 
 #[cfg(feature = "redis")]
 mod batcher;
+#[cfg(any(feature = "layers", feature = "memory"))]
+mod hash;
 #[cfg(feature = "layers")]
 pub mod layers;
 #[cfg(feature = "memory")]

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use ratelimit_core::{Answers, Check, Decision, Error, Identity, KeyState, Outcome};
 
 use super::engine::{Engine, Stop, lost};
-use super::hash::Fingerprint;
 use super::locked::Place;
 use super::session::{Session, Spot};
+use crate::hash::Fingerprint;
 
 /// The state that a key has in this batch, and where it goes if all are admitted.
 struct Item<'c> {

@@ -16,7 +16,6 @@ use ratelimit_core::{
 };
 use smallvec::SmallVec;
 
-use super::hash::{Fingerprint, Seeds};
 use super::line::{SLOTS, Seen};
 use super::overflow::Overflow;
 use super::reclaim::{Reclaim, count_expired, drop_expired, idle_since};
@@ -25,6 +24,7 @@ use super::states::States;
 use super::sync::pause;
 use super::table::Found;
 use super::time::{Counter, Time};
+use crate::hash::{Fingerprint, Seeds};
 
 /// How often a decision is tried without locks before it takes them.
 const TRIES: u32 = 8;

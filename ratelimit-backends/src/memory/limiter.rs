@@ -8,7 +8,7 @@ use ratelimit_core::{Check, Checked, Error, Key, KeyBuf, KeyRef, Policy};
 
 use super::MemoryBackend;
 use super::engine::Engine;
-use super::hash::{Fingerprint, Mixed};
+use crate::hash::{Fingerprint, Mixed};
 
 /// The shortest way to ask a [`MemoryBackend`] about one policy, for code that asks by itself: what
 /// follows from the policy is worked out once, and the answer is only what most callers look at.

@@ -2,9 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::hash::Fingerprint;
 use super::line::{Head, LockedLine, Seen};
 use super::table::{Table, tag};
+use crate::hash::Fingerprint;
 
 /// Some lines, in order, whose locks are held.
 pub(super) struct Locked<'a> {

@@ -1,6 +1,6 @@
 //! [`MemoryBackend`]: decides in this process's memory.
 //!
-//! - `hash`: what a key is known by.
+//! - `crate::hash`: what a key is known by.
 //! - `line`: four slots in a cache line, and their lock; `lines`: all of them; `table`: how a key finds
 //!   its own two, and how room is made in them.
 //! - `packings`, `unpacked`: how states are kept in words, and those that are not.
@@ -15,7 +15,6 @@
 
 mod batch;
 mod engine;
-mod hash;
 mod limiter;
 mod line;
 mod lines;

@@ -10,12 +10,12 @@ use std::sync::{MutexGuard, PoisonError};
 use ratelimit_core::{Check, Error, KeyState, Policy, Timestamp};
 
 use super::engine::Engine;
-use super::hash::Fingerprint;
 use super::line::Seen;
 use super::locked::{Locked, Place};
 use super::overflow::Overflow;
 use super::reclaim::idle_since;
 use super::states::States;
+use crate::hash::Fingerprint;
 
 /// Where the state of a key is, or will be.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use ratelimit_core::algorithm::{Packing, WholeBucket};
 use ratelimit_core::{KeyState, Limits, Policy, Timestamp};
 
-use super::hash::Fingerprint;
 use super::line::{Head, LockedLine, Seen};
 use super::locked::{Locked, Place};
 use super::packings::{Packings, UNPACKED};
 use super::table::{Table, tag};
 use super::unpacked::Unpacked;
+use crate::hash::Fingerprint;
 
 /// Everything that is kept. It knows states, but not what is decided with them.
 #[derive(Debug)]

@@ -15,10 +15,10 @@ use std::sync::{Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::hash::Fingerprint;
 use super::line::{Head, Line, LockedLine, SLOTS, Seen, TAG};
 use super::lines::Lines;
 use super::sync::{AtomicU32, AtomicUsize, Ordering};
+use crate::hash::Fingerprint;
 
 /// The most lines of a segment. Few enough that copying them takes some tens of microseconds.
 const MOST_LINES: usize = 768;
@@ -360,8 +360,8 @@ impl fmt::Debug for Table {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::hash::Seeds;
     use super::*;
+    use crate::hash::Seeds;
     use ratelimit_core::{Algorithm, KeyRef, Policy};
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::super::hash::{Fingerprint, Seeds};
 use super::super::line::SLOTS;
 use super::super::table::{Table, tag};
 use super::*;
+use crate::hash::{Fingerprint, Seeds};
 
 #[test]
 fn no_charge_is_lost_while_the_table_grows() {

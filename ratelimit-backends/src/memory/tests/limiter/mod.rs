@@ -5,8 +5,8 @@ mod histories;
 use ratelimit_core::{Checked, Decision, Timestamp};
 
 use super::*;
+use crate::hash::Fingerprint;
 use crate::memory::MemoryLimiter;
-use crate::memory::hash::Fingerprint;
 
 /// A backend whose own clock stands still unless it is told to go on.
 struct Mocked {
