@@ -5,6 +5,7 @@ mod backends;
 mod bridge;
 mod concurrency;
 mod guard;
+mod layers;
 mod memory;
 mod plain;
 mod postures;
