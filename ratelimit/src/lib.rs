@@ -128,6 +128,8 @@ mod wait;
 #[path = "private.rs"]
 pub mod __private;
 
+#[cfg(feature = "layers")]
+pub use ratelimit_backends::layers;
 pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder, MemoryLimiter};
 #[cfg(feature = "redis")]
 pub use ratelimit_backends::redis::{RedisBackend, RedisBuilder};

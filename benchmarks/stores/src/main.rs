@@ -4,6 +4,7 @@
 mod blocking;
 mod ceiling;
 mod contenders;
+mod denials;
 #[cfg(feature = "limitador")]
 mod limitador;
 mod load;
@@ -45,6 +46,7 @@ fn main() {
         at_1024 = tasks(&server, &runtime, threads, &settings);
     }
     batches(&server, &settings);
+    denials::flood(&server, &settings);
     highest(&server, at_1024, &settings);
     threads(&server, &settings);
 }

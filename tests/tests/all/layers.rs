@@ -136,7 +136,7 @@ async fn another_process_sees_a_reset_or_refund_after_the_longest_age() {
         }
         let peeked = other.peek(&checks).await.pop().expect("an answer");
         assert!(peeked.expect("a decision").is_allowed());
-        clock.advance(DenialCache::DEFAULT_MAX_AGE - Duration::from_nanos(1));
+        clock.advance(DenialCache::DEFAULT_MAX_AGE.saturating_sub(Duration::from_nanos(1)));
         let late = ask(&other).await;
         assert!(!late.is_allowed());
         assert_eq!(late.source(), Source::Cache);

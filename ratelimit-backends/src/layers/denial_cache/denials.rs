@@ -15,7 +15,7 @@ pub(super) struct Denials {
     /// The [epoch](super::epochs) in which all of these questions were asked.
     pub(super) epoch: u64,
     limits: SmallVec<[(Rate, Option<u32>); 1]>,
-    denials: SmallVec<[Denial; 1]>,
+    known: SmallVec<[Denial; 1]>,
 }
 
 /// A denial, and the time in which it is an answer: from when the question was sent until before
@@ -70,13 +70,13 @@ impl Denials {
         Self {
             epoch,
             limits: limits.map(|limit| (limit.rate(), limit.burst())).collect(),
-            denials: [denial].into_iter().collect(),
+            known: [denial].into_iter().collect(),
         }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.denials.len()
+        self.known.len()
     }
 
     /// Whether they are of these limits.
@@ -98,10 +98,10 @@ impl Denials {
             return Known::Useless;
         }
         let now = now();
-        if self.denials.iter().any(|denial| now < denial.sent) {
+        if self.known.iter().any(|denial| now < denial.sent) {
             return Known::Useless;
         }
-        let mut denials = self.denials.iter();
+        let mut denials = self.known.iter();
         let Some(denial) = denials.find(|denial| denial.is_of(check) && now < denial.until) else {
             return Known::Nothing;
         };
@@ -114,19 +114,19 @@ impl Denials {
     pub(super) fn with(&self, denial: Denial) -> Option<Self> {
         let is_same =
             |known: &Denial| (known.cost, known.max_delay) == (denial.cost, denial.max_delay);
-        let mut known = self.denials.iter();
+        let mut known = self.known.iter();
         if known.any(|known| is_same(known) && known.sent > denial.sent) {
             return None;
         }
         let mut kept = self.clone();
-        kept.denials
+        kept.known
             .retain(|known| !is_same(known) && known.until > denial.sent);
-        if kept.denials.len() >= MOST {
+        if kept.known.len() >= MOST {
             // The one that is over first.
-            let first = (0..kept.denials.len()).min_by_key(|place| kept.denials[*place].until);
-            kept.denials.remove(first.unwrap_or(0));
+            let first = (0..kept.known.len()).min_by_key(|place| kept.known[*place].until);
+            kept.known.remove(first.unwrap_or(0));
         }
-        kept.denials.push(denial);
+        kept.known.push(denial);
         Some(kept)
     }
 }

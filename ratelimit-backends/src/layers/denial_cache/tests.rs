@@ -174,8 +174,8 @@ async fn a_denial_is_given_again_until_its_time_is_over() {
         scene.clock.set(ManualClock::new().now().plus(passed));
         assert_eq!(scene.decide(key).await.unwrap(), told);
         assert_eq!(scene.backend.decide_now(&key).unwrap().unwrap(), told);
-        assert_eq!(told.retry_after(), SECOND - passed);
-        assert_eq!(told.reset_after(), 3 * SECOND - passed);
+        assert_eq!(told.retry_after(), SECOND.saturating_sub(passed));
+        assert_eq!(told.reset_after(), (3 * SECOND).saturating_sub(passed));
         assert_eq!(told.remaining(), 0);
     }
     scene.clock.set(ManualClock::new().now().plus(SECOND));
@@ -190,19 +190,6 @@ async fn a_denial_is_given_again_until_its_time_is_over() {
 async fn it_is_timed_from_when_it_was_sent_and_never_kept_for_longer_than_allowed() {
     #[derive(Debug)]
     struct Slow(ManualClock);
-    let policy = policy();
-    let key = check(&policy, b"k");
-    let scene = Scene::with(
-        Scripted::saying([Ok(denied(60 * SECOND))]),
-        DenialCache::new(),
-    );
-    scene.source(key).await;
-    scene.clock.advance(SECOND - Duration::from_nanos(1));
-    assert_eq!(scene.source(key).await, Source::Cache);
-    scene.clock.advance(Duration::from_nanos(1));
-    assert_eq!(scene.source(key).await, Source::Store);
-
-    // The answer takes 300 ms.
     impl Clock for Slow {
         fn now(&self) -> ratelimit_core::Timestamp {
             let now = self.0.now();
@@ -210,13 +197,28 @@ async fn it_is_timed_from_when_it_was_sent_and_never_kept_for_longer_than_allowe
             now
         }
     }
+    let policy = policy();
+    let key = check(&policy, b"k");
+    let scene = Scene::with(
+        Scripted::saying([Ok(denied(60 * SECOND))]),
+        DenialCache::new(),
+    );
+    scene.source(key).await;
+    scene
+        .clock
+        .advance(SECOND.saturating_sub(Duration::from_nanos(1)));
+    assert_eq!(scene.source(key).await, Source::Cache);
+    scene.clock.advance(Duration::from_nanos(1));
+    assert_eq!(scene.source(key).await, Source::Store);
+
+    // The answer takes 300 ms.
     let clock = ManualClock::new();
     let inner = Arc::new(Scripted::saying([Ok(denied(SECOND))]));
     let cache = DenialCache::new().clock(Slow(clock.clone()));
     let backend = cache.layer(inner).unwrap();
     backend.decide(&[key], Join::Each).await;
     let sent = ManualClock::new().now();
-    clock.set(sent.plus(SECOND - Duration::from_nanos(1)));
+    clock.set(sent.plus(SECOND.saturating_sub(Duration::from_nanos(1))));
     let told = backend.decide_now(&key).unwrap().unwrap();
     assert_eq!(told.retry_after(), Duration::from_nanos(1));
     clock.set(sent.plus(SECOND));
