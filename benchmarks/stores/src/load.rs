@@ -16,6 +16,7 @@ pub struct Load {
     pub p99: Duration,
     /// Calls that were admitted.
     pub admitted: u64,
+    pub took: Duration,
 }
 
 /// What one task, or thread, saw.
@@ -50,6 +51,7 @@ impl Load {
             p50: at(50),
             p99: at(99),
             admitted,
+            took,
         }
     }
 
@@ -67,6 +69,7 @@ impl Load {
             p50: middle(|it| it.p50),
             p99: middle(|it| it.p99),
             admitted: rounds.iter().map(|it| it.admitted).sum(),
+            took: rounds.iter().map(|it| it.took).sum(),
         }
     }
 }
