@@ -1,20 +1,26 @@
 //! The blocking bridge: lets callers that block use backends that decide elsewhere. It also keeps the
 //! time of tasks that wait, whatever executor they are on.
 //!
-//! One background thread with a runtime of its own serves all of them. The caller's own async
+//! One background thread with a runtime of its own serves all of them: connections and timers are there,
+//! while each caller's thread works on its own question until it has to wait. The caller's own async
 //! runtime, if it has one, is never touched: a caller that blocks one of its workers could wait for
 //! itself.
 
 use core::cell::Cell;
 use core::future::{Future, pending};
-use core::pin::pin;
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::sync::{OnceLock, mpsc};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::task::Wake;
+use std::thread::{self, Thread};
+use std::time::Instant;
 
-use ratelimit_core::{BoxFuture, Error, ErrorKind};
+use ratelimit_core::{Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, unconstrained};
 
 /// The runtime of the background thread, or why there is none.
 static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
@@ -35,31 +41,79 @@ pub(crate) fn poll_now<T>(future: impl Future<Output = T>) -> Result<T, Error> {
     }
 }
 
-/// Runs a future on the background thread and waits for its value, at most so long.
-pub(crate) fn run<T: Send + 'static>(
+/// The value of a future, for which this thread waits, at most so long.
+///
+/// The future is polled here, where its caller has nothing else to do; whatever it waits for is done by
+/// the background thread, whose runtime is the current one meanwhile, also for who makes the future. So
+/// many callers share what that thread has under way, and none costs it a task.
+pub(crate) fn run<F: Future>(
     timeout: Duration,
-    work: impl FnOnce() -> BoxFuture<'static, T> + Send + 'static,
-) -> Result<T, Error> {
+    work: impl FnOnce() -> F,
+) -> Result<F::Output, Error> {
     if is_here() {
         // It would wait for itself, and everybody else with it.
         return Err(refuses());
     }
     let runtime = runtime()?;
-    let (sender, receiver) = mpsc::sync_channel(1);
-    // The future is made over there, too: it may look for a runtime when it is made.
-    let task = runtime.spawn(async move {
-        // A caller that gave up does not listen any more.
-        let _ = sender.send(work().await);
+    // A thread that is ending has lost what `enter` needs, which would panic.
+    if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+        return Err(Error::new(ErrorKind::Other, "the thread is ending"));
+    }
+    let _entered = runtime.enter();
+    // The caller may be a task of some runtime that has used up its budget, which does not end while the
+    // thread is kept here.
+    let waiting = AssertUnwindSafe(|| wait(timeout, pin!(unconstrained(work()))));
+    match catch_unwind(waiting) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(Error::new(
+            ErrorKind::Timeout,
+            format!("no answer within {timeout:?}"),
+        )),
+        Err(_) => Err(Error::new(ErrorKind::Other, "the backend panicked")),
+    }
+}
+
+/// Polls a future on this thread until it is ready, or the time is over.
+fn wait<F: Future>(timeout: Duration, mut work: Pin<&mut F>) -> Option<F::Output> {
+    let started = Instant::now();
+    let signal = Arc::new(Signal {
+        thread: thread::current(),
+        woken: AtomicBool::new(false),
     });
-    receiver.recv_timeout(timeout).map_err(|error| match error {
-        mpsc::RecvTimeoutError::Timeout => {
-            task.abort();
-            Error::new(ErrorKind::Timeout, format!("no answer within {timeout:?}"))
+    let waker = Waker::from(Arc::clone(&signal));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(value) = work.as_mut().poll(&mut context) {
+            return Some(value);
         }
-        mpsc::RecvTimeoutError::Disconnected => {
-            Error::new(ErrorKind::Other, "the backend panicked")
+        loop {
+            let left = timeout.checked_sub(started.elapsed());
+            let left = left.filter(|left| !left.is_zero())?;
+            if signal.woken.swap(false, Ordering::Acquire) {
+                break;
+            }
+            // It ends for no reason as well.
+            thread::park_timeout(left);
         }
-    })
+    }
+}
+
+/// Wakes a thread that waits.
+struct Signal {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
 }
 
 /// Whether this is the background thread, which must not block.
@@ -105,7 +159,7 @@ fn start() -> Result<Handle, Error> {
         .build()
         .map_err(failed)?;
     let handle = runtime.handle().clone();
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name("ratelimit-bridge".to_owned())
         .spawn(move || {
             HERE.set(true);
@@ -120,41 +174,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_future_runs_elsewhere_and_gives_its_value_back() {
-        let here = std::thread::current().id();
-        let there = run(Duration::from_secs(10), || {
-            Box::pin(async { std::thread::current().id() })
+    fn what_a_future_waits_for_is_done_elsewhere() {
+        let here = thread::current().id();
+        let there = run(Duration::from_secs(10), || async {
+            let there = tokio::spawn(async { thread::current().id() }).await;
+            (thread::current().id(), there.unwrap())
         });
-        assert_ne!(there.unwrap(), here);
-    }
-
-    #[test]
-    fn what_never_answers_is_a_timeout_and_what_panics_is_an_error() {
-        let timeout = run(Duration::from_millis(20), || Box::pin(pending::<()>())).unwrap_err();
-        assert_eq!(timeout.kind(), ErrorKind::Timeout);
-        let panicked = run(Duration::from_secs(10), || -> BoxFuture<'static, ()> {
-            panic!("on purpose")
-        });
-        assert_eq!(panicked.unwrap_err().kind(), ErrorKind::Other);
-        assert_eq!(
-            run(Duration::from_secs(10), || Box::pin(async { 7 })).unwrap(),
-            7
+        let (polled, there) = there.unwrap();
+        assert_eq!(polled, here);
+        assert_ne!(there, here);
+        assert!(
+            Handle::try_current().is_err(),
+            "no runtime is current any more"
         );
     }
 
     #[test]
-    fn a_backend_that_is_a_blocking_caller_itself_is_told_so_at_once() {
-        let inner = run(Duration::MAX, || {
-            Box::pin(async { run(Duration::MAX, || Box::pin(async { 7 })) })
+    fn what_never_answers_is_a_timeout_and_what_panics_is_an_error() {
+        let timeout = run(Duration::from_millis(20), pending::<()>).unwrap_err();
+        assert_eq!(timeout.kind(), ErrorKind::Timeout);
+        let awake = run(Duration::from_millis(20), || async {
+            loop {
+                tokio::task::yield_now().await;
+            }
         });
-        assert_eq!(inner.unwrap().unwrap_err().kind(), ErrorKind::Unsupported);
+        let awake: Result<(), _> = awake;
+        assert_eq!(awake.unwrap_err().kind(), ErrorKind::Timeout);
+        let panics = || async { panic!("on purpose") };
+        let panicked: Result<(), _> = run(Duration::from_secs(10), panics);
+        assert_eq!(panicked.unwrap_err().kind(), ErrorKind::Other);
+        assert_eq!(run(Duration::MAX, || async { 7 }).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_backend_that_is_a_blocking_caller_itself_is_told_so_at_once() {
+        let inner = run(Duration::MAX, || async {
+            tokio::spawn(async { run(Duration::MAX, || async { 7 }) }).await
+        });
+        let refused = inner.unwrap().unwrap();
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[tokio::test]
     async fn a_current_thread_runtime_is_not_in_the_way() {
-        let slept = run(Duration::from_secs(10), || {
-            Box::pin(async { tokio::time::sleep(Duration::from_millis(1)).await })
-        });
-        slept.unwrap();
+        let sleep = || tokio::time::sleep(Duration::from_millis(1));
+        run(Duration::from_secs(10), sleep).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_used_up_its_budget_is_served() {
+        // Each of these takes a part of it.
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        (0..1_000).for_each(|it| sender.send(it).unwrap());
+        core::future::poll_fn(|context| {
+            while receiver.poll_recv(context).is_ready() {}
+            let slept = || tokio::time::sleep(Duration::from_millis(1));
+            run(Duration::from_secs(10), slept).unwrap();
+            Poll::Ready(())
+        })
+        .await;
     }
 }

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Adjust, Algorithm, Backend, BoxFuture, Charge, Check, Decision, Error, ErrorKind, Join, Key,
-    KeyBuf, Limits, OwnedCheck, Policy, Source,
+    Adjust, Algorithm, Backend, Charge, Check, Decision, Error, ErrorKind, Join, Key, KeyBuf,
+    Limits, OwnedCheck, Policy, Source,
 };
 
 use super::batch::{Batch, all_answered};
@@ -219,11 +219,9 @@ impl Registry {
     /// [`peek`](Self::peek) for a caller that blocks.
     pub fn peek_blocking(&self, ask: &Ask<'_>) -> Result<Decision, Error> {
         let (entry, check) = self.for_upkeep(ask)?;
-        let work = move |backend: Arc<dyn Backend>| -> BoxFuture<'static, _> {
-            Box::pin(async move { backend.peek(&[check.as_check()]).await })
-        };
+        let checks = [check.as_check()];
         self.0
-            .block(&entry, work)
+            .block(&entry, |backend| backend.peek(&checks))
             .and_then(single)
             .map_err(|error| entry.named(error))
     }
@@ -270,15 +268,9 @@ impl Registry {
             Ok(decided) => return Ok(decided),
             Err(adjust) => adjust,
         };
-        let work = move |backend: Arc<dyn Backend>| -> BoxFuture<'static, _> {
-            Box::pin(async move {
-                backend
-                    .adjust(&[Adjust::new(check.as_check(), charge, by)])
-                    .await
-            })
-        };
+        let adjusts = [Adjust::new(check.as_check(), charge, by)];
         self.0
-            .block(&entry, work)
+            .block(&entry, |backend| backend.adjust(&adjusts))
             .and_then(single)
             .map_err(|error| entry.named(error))
     }
@@ -298,11 +290,9 @@ impl Registry {
     /// [`reset`](Self::reset) for a caller that blocks.
     pub fn reset_blocking(&self, ask: &Ask<'_>) -> Result<(), Error> {
         let (entry, check) = self.for_upkeep(ask)?;
-        let work = move |backend: Arc<dyn Backend>| -> BoxFuture<'static, _> {
-            Box::pin(async move { backend.reset(&[check.as_check()]).await })
-        };
+        let checks = [check.as_check()];
         self.0
-            .block(&entry, work)
+            .block(&entry, |backend| backend.reset(&checks))
             .flatten()
             .map_err(|error| entry.named(error))
     }

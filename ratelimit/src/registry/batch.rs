@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Answers, BoxFuture, Decision, Error, ErrorKind, Join, JoinScope, Mode, OwnedCheck, Source,
+    Answers, Decision, Error, ErrorKind, Join, JoinScope, Mode, OwnedCheck, Source,
 };
 
-use super::plan::{Fallback, Plan, decide_owned, miscounted, unasked_delay};
+use super::plan::{Fallback, Plan, miscounted, unasked_delay};
 use super::{Ask, Entry, Inner, Registry, Resolved, unlimited};
 use crate::Rejection;
 
@@ -34,11 +34,8 @@ impl Group {
     }
 
     pub(super) fn decide_blocking(&self, registry: &Inner) -> Answers {
-        let (checks, join) = (self.checks.clone(), self.join);
-        let work = move |backend| -> BoxFuture<'static, _> {
-            Box::pin(decide_owned(backend, checks, join))
-        };
-        self.complete(registry.block(&self.entry, work))
+        let checks: Vec<_> = self.checks.iter().map(OwnedCheck::as_check).collect();
+        self.complete(registry.block(&self.entry, |backend| backend.decide(&checks, self.join)))
     }
 
     /// The answers, one for each check whatever the backend does.

@@ -25,7 +25,8 @@ use std::sync::{Arc, OnceLock};
 use ratelimit_backends::memory::MemoryBackend;
 use ratelimit_core::rate::MAX_WAIT;
 use ratelimit_core::{
-    Algorithm, Backend, Clock, Decision, Error, ErrorKind, Limits, Mode, OnError, Policy, Source,
+    Algorithm, Backend, BoxFuture, Clock, Decision, Error, ErrorKind, Limits, Mode, OnError,
+    Policy, Source,
 };
 
 use crate::bridge;
@@ -346,16 +347,16 @@ impl Inner {
     }
 
     /// Does something with a backend on behalf of a caller that blocks.
-    fn block<T: Send + 'static>(
+    fn block<'a, T>(
         &self,
-        entry: &Entry,
-        work: impl FnOnce(Arc<dyn Backend>) -> ratelimit_core::BoxFuture<'static, T> + Send + 'static,
+        entry: &'a Entry,
+        work: impl FnOnce(&'a dyn Backend) -> BoxFuture<'a, T>,
     ) -> Result<T, Error> {
-        let backend = Arc::clone(entry.bridged());
+        let backend = &**entry.bridged();
         let answer = if backend.capabilities().immediate {
             bridge::poll_now(work(backend))
         } else {
-            bridge::run(self.blocking_timeout, move || work(backend))
+            bridge::run(self.blocking_timeout, || work(backend))
         };
         answer.map_err(|error| error.with_backend(entry.name.clone()))
     }

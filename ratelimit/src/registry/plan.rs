@@ -118,10 +118,9 @@ impl<'a> Plan<'a> {
         entry: &Entry,
         check: &Check<'_>,
     ) -> Result<Decision, Error> {
-        let owned = check.to_owned();
-        let answers = self.resolved.registry.block(entry, move |backend| {
-            Box::pin(decide_owned(backend, vec![owned], Join::Each))
-        });
+        let checks = core::slice::from_ref(check);
+        let registry = &self.resolved.registry;
+        let answers = registry.block(entry, |backend| backend.decide(checks, Join::Each));
         answers.and_then(single)
     }
 
