@@ -5,7 +5,7 @@
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "layers", feature = "redis"))]
 mod batcher;
 #[cfg(any(feature = "layers", feature = "memory"))]
 mod hash;

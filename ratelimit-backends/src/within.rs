@@ -61,7 +61,8 @@ fn no_answer(bound: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("no answer within {bound:?}"))
 }
 
-fn sleep(bound: Duration) -> Result<Sleep, Error> {
+/// A timer that needs no runtime.
+pub(crate) fn sleep(bound: Duration) -> Result<Sleep, Error> {
     let timer = timer()?;
     // A thread that is ending has lost what `enter` needs, which would panic.
     if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {

@@ -73,6 +73,13 @@ impl Charge {
         self
     }
 
+    /// The same charge of another number of units: a part of it, for who spends it in parts.
+    #[must_use]
+    pub fn with_cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
+        self
+    }
+
     /// The charge of the one rate of a policy; of a bucket that was to be full again then.
     #[inline]
     pub(crate) const fn of_one(

@@ -12,6 +12,7 @@ mod turn;
 
 use core::fmt;
 use core::future::Future;
+use core::hash::Hash;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,9 +29,11 @@ use turn::Turn;
 pub(crate) trait Ask: Send + Sync + 'static {
     type Question: Send + 'static;
     type Answer: Send + 'static;
+    /// What questions of one call have in common.
+    type Lane: Copy + Eq + Hash + Send + 'static;
 
     /// Which questions can be asked in one call: those of one lane.
-    fn lane(&self, question: &Self::Question) -> u16;
+    fn lane(&self, question: &Self::Question) -> Self::Lane;
 
     /// How long a call may take that is made for others: who makes it for himself knows how long he waits.
     fn bound(&self) -> Duration;
@@ -68,10 +71,13 @@ struct Inner<A: Ask> {
 
 struct State<A: Ask> {
     /// Those in which something is under way.
-    lanes: HashMap<u16, Lane<A>, foldhash::fast::RandomState>,
+    lanes: HashMap<A::Lane, Lane<A>, foldhash::fast::RandomState>,
     /// Questions that wait in all of them.
     waiting: usize,
 }
+
+/// Questions of one lane, and where they stood.
+type Group<A> = (<A as Ask>::Lane, Vec<usize>, Vec<<A as Ask>::Question>);
 
 /// What became of a group of questions.
 enum Placed<A: Ask> {
@@ -116,8 +122,8 @@ impl<A: Ask> Batcher<A> {
             return self.inner.ask_lane(lane, questions).await;
         }
         let count = questions.len();
-        let mut groups: Vec<(u16, Vec<usize>, Vec<A::Question>)> = Vec::new();
-        let mut known: HashMap<u16, usize> = HashMap::new();
+        let mut groups: Vec<Group<A>> = Vec::new();
+        let mut known: HashMap<A::Lane, usize> = HashMap::new();
         for (index, question) in questions.drain(..).enumerate() {
             let lane = self.asks().lane(&question);
             let group = *known.entry(lane).or_insert_with(|| {
@@ -150,7 +156,7 @@ impl<A: Ask> Inner<A> {
 
     async fn ask_lane(
         self: &Arc<Self>,
-        lane: u16,
+        lane: A::Lane,
         mut questions: Vec<A::Question>,
     ) -> Vec<Result<A::Answer, Error>> {
         let largest = self.bounds.largest.max(1);
@@ -169,7 +175,7 @@ impl<A: Ask> Inner<A> {
 
     async fn ask_group(
         self: &Arc<Self>,
-        lane: u16,
+        lane: A::Lane,
         questions: Vec<A::Question>,
     ) -> Vec<Result<A::Answer, Error>> {
         let count = questions.len();
@@ -196,7 +202,7 @@ impl<A: Ask> Inner<A> {
     }
 
     /// Takes a call if one is free, or a place in the queue.
-    fn place(&self, lane: u16, questions: Vec<A::Question>, runtime: Handle) -> Placed<A> {
+    fn place(&self, lane: A::Lane, questions: Vec<A::Question>, runtime: Handle) -> Placed<A> {
         let mut state = self.state();
         let State { lanes, waiting } = &mut *state;
         let lane = lanes.entry(lane).or_default();

@@ -26,6 +26,7 @@ struct Store {
 impl Ask for Arc<Store> {
     type Question = u32;
     type Answer = u32;
+    type Lane = u16;
 
     fn lane(&self, question: &u32) -> u16 {
         u16::try_from(question / 1_000).unwrap()

@@ -25,13 +25,13 @@ enum Holder {
 /// The right to one call of a lane. Whoever waits when it ends is asked for by a task.
 pub(super) struct Turn<A: Ask> {
     inner: Arc<Inner<A>>,
-    lane: u16,
+    lane: A::Lane,
     holder: Holder,
 }
 
 impl<A: Ask> Turn<A> {
     /// The turn of a caller, which was counted already.
-    pub(super) fn of_caller(inner: &Arc<Inner<A>>, lane: u16) -> Self {
+    pub(super) fn of_caller(inner: &Arc<Inner<A>>, lane: A::Lane) -> Self {
         Self {
             inner: Arc::clone(inner),
             lane,
@@ -90,7 +90,7 @@ impl<A: Ask> Turn<A> {
 
 impl<A: Ask> State<A> {
     /// One call less is under way.
-    fn end_call(&mut self, number: u16) {
+    fn end_call(&mut self, number: A::Lane) {
         if let Some(lane) = self.lanes.get_mut(&number) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
             if lane.in_flight == 0 && lane.queue.is_empty() {

@@ -1,6 +1,5 @@
 //! [`DenialCache`]: a flood of denied calls is answered from this process's memory.
 //!
-//! - `subject`: whose denials are remembered together, and how keys are told apart.
 //! - `denials`: what is remembered of one key, and when it is an answer.
 //! - `epochs`: what makes denials void that were under way while their key was made fresh.
 //! - `store`: all of them, their number bounded; `cached`: the backend; `stats`: what is counted.
@@ -10,7 +9,6 @@ mod denials;
 mod epochs;
 mod stats;
 mod store;
-mod subject;
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -149,6 +149,8 @@ fn all<T>(count: usize, error: &Error) -> Vec<Result<T, Error>> {
 impl Ask for Client {
     type Question = Question;
     type Answer = Told;
+    /// The slot.
+    type Lane = u16;
 
     fn lane(&self, question: &Question) -> u16 {
         question.slot

@@ -8,7 +8,7 @@ use ratelimit::{
     Algorithm, Backend, BoxFuture, Capabilities, Check, Join, KeyBuf, Layer, ManualClock,
     MemoryBackend, Policy,
 };
-use ratelimit_backends::layers::{DenialCache, Timeout};
+use ratelimit_backends::layers::{DenialCache, Lease, Timeout};
 use ratelimit_core::Source;
 use ratelimit_tests::conformance::{Store, Time};
 
@@ -100,6 +100,22 @@ mod denials_around_timeout {
         denial_cache(time)
             .layer(inner.expect("a layer"))
             .expect("a layer")
+    }
+
+    ratelimit_tests::conformance!(Layered::new(around));
+}
+
+mod lease {
+    use super::*;
+
+    /// Of a share so small that nothing is held of the limits of the suite, which are exact then.
+    fn around(time: Time, inner: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        let lease = Lease::new().max_share(1e-9);
+        let lease = match time {
+            Time::Injected(clock) => lease.clock(clock),
+            Time::Own => lease,
+        };
+        lease.layer(inner).expect("a layer")
     }
 
     ratelimit_tests::conformance!(Layered::new(around));

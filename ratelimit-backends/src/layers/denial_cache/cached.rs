@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Adjust, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error, ErrorKind, Join,
-    Outcome, Pong, Sweep, Swept,
+    Adjust, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error, Join, Outcome, Pong,
+    Sweep, Swept,
 };
 
-use super::store::Store;
-use super::subject::Question;
+use super::super::miscounted;
+use super::store::{Question, Store};
 
 /// A backend, and what is remembered of its denials.
 pub(super) struct Cached {
@@ -30,12 +30,12 @@ impl Cached {
         let (mut asked, mut rest) = (Vec::new(), Vec::new());
         for (question, known) in questions.iter().zip(&known) {
             if known.is_some() {
-                stats.hit(question);
+                stats.hit(&question.asked);
                 continue;
             }
-            stats.missed(question);
+            stats.missed(&question.asked);
             asked.push(*question);
-            rest.push(*question.check);
+            rest.push(*question.asked.check);
         }
         let mut told = self.ask(&asked, &rest).await.into_iter();
         let answers = known.into_iter().map(|known| match known {
@@ -73,10 +73,10 @@ impl Cached {
         }
         let mut asked = HashSet::new();
         for (question, known) in questions.iter().zip(&mut known) {
-            if asked.contains(&question.fingerprint) {
+            if asked.contains(&question.asked.fingerprint) {
                 *known = None;
-            } else if known.is_none() && question.check.cost > 0 {
-                asked.insert(question.fingerprint);
+            } else if known.is_none() && question.asked.check.cost > 0 {
+                asked.insert(question.asked.fingerprint);
             }
         }
         known
@@ -97,12 +97,6 @@ impl Cached {
         }
         answers
     }
-}
-
-/// The error of a backend that does not give one answer for each question.
-fn miscounted(answers: usize, questions: usize) -> Error {
-    let message = format!("the backend gave {answers} answers to {questions} questions");
-    Error::new(ErrorKind::Protocol, message)
 }
 
 /// Forgets the denials of these keys twice: now, and when it is dropped. What is done between the two
@@ -150,13 +144,13 @@ impl Backend for Cached {
     fn decide_now(&self, check: &Check<'_>) -> Option<Result<Decision, Error>> {
         let question = self.store.question(check);
         if let Some(decision) = self.store.recall(&question) {
-            self.store.stats().hit(&question);
+            self.store.stats().hit(&question.asked);
             return Some(Ok(decision));
         }
         let sent = self.store.now();
         // If it cannot say, it is asked, and counted, by `decide`.
         let answer = self.inner.decide_now(check)?;
-        self.store.stats().missed(&question);
+        self.store.stats().missed(&question.asked);
         let denied = matches!(&answer, Ok(decision) if decision.outcome() == Outcome::Denied);
         // What knows everything at once can be asked again as fast as it is remembered.
         if !(denied && self.inner.capabilities().immediate) {

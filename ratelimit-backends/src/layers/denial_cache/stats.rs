@@ -5,11 +5,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::store::Store;
-use super::subject::Question;
-use crate::hash::Fingerprint;
-
-/// How many counters there are of what every call counts, so that threads seldom share one.
-const STRIPES: usize = 16;
+use crate::layers::answered::Answered;
+use crate::layers::subject::Asked;
 
 /// What a [`DenialCache`](super::DenialCache) has counted since it was made, around all backends that
 /// it was put around together. Clones count, and show, the same.
@@ -20,32 +17,22 @@ pub struct DenialStats(Arc<Counters>);
 
 #[derive(Default)]
 struct Counters {
-    asked: [Asked; STRIPES],
+    answered: Answered,
     remembered: AtomicU64,
     evicted: AtomicU64,
     stores: Mutex<Vec<Weak<Store>>>,
 }
 
-/// Two cache lines, as processors fetch them in pairs.
-#[derive(Default)]
-#[repr(align(128))]
-struct Asked {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
 impl DenialStats {
     /// Checks that were answered from memory.
     pub fn hits(&self) -> u64 {
-        let hits = self.0.asked.iter().map(|asked| &asked.hits);
-        hits.map(|hits| hits.load(Ordering::Relaxed)).sum()
+        self.0.answered.hits()
     }
 
     /// Checks that the inner backend was asked although a remembered denial could have answered them:
     /// those that take at least one unit, and are no part of a joined decision.
     pub fn misses(&self) -> u64 {
-        let misses = self.0.asked.iter().map(|asked| &asked.misses);
-        misses.map(|misses| misses.load(Ordering::Relaxed)).sum()
+        self.0.answered.misses()
     }
 
     /// Denials that were put into memory, those included that replaced an older one.
@@ -77,23 +64,12 @@ impl DenialStats {
         stores.push(Arc::downgrade(store));
     }
 
-    fn asked(&self, Fingerprint(bits): Fingerprint) -> Option<&Asked> {
-        let [.., last] = bits.to_le_bytes();
-        self.0.asked.get(usize::from(last) % STRIPES)
+    pub(super) fn hit(&self, asked: &Asked<'_>) {
+        self.0.answered.hit(asked);
     }
 
-    pub(super) fn hit(&self, question: &Question<'_>) {
-        if let Some(asked) = self.asked(question.fingerprint) {
-            asked.hits.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn missed(&self, question: &Question<'_>) {
-        if question.check.cost > 0
-            && let Some(asked) = self.asked(question.fingerprint)
-        {
-            asked.misses.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn missed(&self, asked: &Asked<'_>) {
+        self.0.answered.missed(asked);
     }
 
     pub(super) fn remember(&self) {

@@ -11,11 +11,19 @@ use ratelimit_core::{Check, Clock, Decision, Error, ErrorKind, Outcome, Source, 
 use super::denials::{Denial, Denials, Known};
 use super::epochs::Epochs;
 use super::stats::DenialStats;
-use super::subject::{Mixed, Question, Subject};
 use crate::hash::{Fingerprint, Seeds};
+use crate::layers::subject::{Asked, Mixed, Subject};
 
 /// The fewest denials for which a shard of its own is worth it.
 const SHARD: usize = 32;
+
+/// What is asked, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) asked: Asked<'a>,
+    /// The [epoch](super::epochs) in which it is asked.
+    pub(super) epoch: u64,
+}
 
 /// What is remembered, shared by all backends that ask one store.
 pub(super) struct Store {
@@ -109,8 +117,7 @@ impl Store {
     pub(super) fn question<'a>(&self, check: &'a Check<'a>) -> Question<'a> {
         let fingerprint = self.seeds.key(check.policy, check.key);
         Question {
-            check,
-            fingerprint,
+            asked: Asked { check, fingerprint },
             epoch: self.epochs.now(fingerprint),
         }
     }
@@ -118,16 +125,16 @@ impl Store {
     /// The denial of a question, if it is known to be denied. What the question makes useless is
     /// forgotten, be it for nothing.
     pub(super) fn recall(&self, question: &Question<'_>) -> Option<Decision> {
-        let denials = self.known.get(question)?;
+        let denials = self.known.get(&question.asked)?;
         if denials.epoch != question.epoch {
             return None;
         }
-        match denials.answer(question.check, || self.now()) {
+        match denials.answer(question.asked.check, || self.now()) {
             Known::Denied(decision) => Some(decision),
             Known::Nothing => None,
             Known::Useless => {
                 let is_same = |known: &Arc<Denials>| Arc::ptr_eq(known, &denials);
-                self.removed(self.known.remove_if(question, is_same));
+                self.removed(self.known.remove_if(&question.asked, is_same));
                 None
             }
         }
@@ -151,26 +158,26 @@ impl Store {
 
     fn remember(&self, question: &Question<'_>, sent: Timestamp, decision: &Decision) {
         // Whoever else decides remembers by itself, or does not know better.
-        if question.check.cost == 0 || decision.source() != Source::Store {
+        if question.asked.check.cost == 0 || decision.source() != Source::Store {
             return;
         }
-        let Some(denial) = Denial::of(question.check, sent, self.max_age, decision) else {
+        let Some(denial) = Denial::of(question.asked.check, sent, self.max_age, decision) else {
             return;
         };
-        if self.epochs.now(question.fingerprint) != question.epoch {
+        if self.epochs.now(question.asked.fingerprint) != question.epoch {
             return;
         }
-        let limits = question.check.limits;
-        let known = self.known.peek(question);
+        let limits = question.asked.check.limits;
+        let known = self.known.peek(&question.asked);
         let known = known.filter(|known| known.epoch == question.epoch && known.are_of(limits));
         let denials = match known {
             Some(known) => known.with(denial),
             None => Some(Denials::new(question.epoch, limits, denial)),
         };
         if let Some(denials) = denials {
-            let (subject, denials) = (question.subject(), Arc::new(denials));
+            let (subject, denials) = (question.asked.subject(), Arc::new(denials));
             let mut evicted = Evicted {
-                replaced: Some(question.fingerprint),
+                replaced: Some(question.asked.fingerprint),
                 ..Evicted::default()
             };
             self.known
@@ -182,16 +189,16 @@ impl Store {
 
     /// Something was charged: what is denied is still denied, but for longer.
     pub(super) fn charged(&self, question: &Question<'_>) {
-        if question.check.cost > 0 && self.known.contains_key(question) {
-            self.removed(self.known.remove(question));
+        if question.asked.check.cost > 0 && self.known.contains_key(&question.asked) {
+            self.removed(self.known.remove(&question.asked));
         }
     }
 
     /// Forgets every denial of a key, those included that are under way.
     pub(super) fn forget(&self, check: &Check<'_>) {
         let question = self.question(check);
-        self.epochs.next(question.fingerprint);
-        self.removed(self.known.remove(&question));
+        self.epochs.next(question.asked.fingerprint);
+        self.removed(self.known.remove(&question.asked));
     }
 
     /// Forgets everything, what is under way included.

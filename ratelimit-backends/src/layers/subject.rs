@@ -1,4 +1,4 @@
-//! [`Subject`]: whose denials are remembered together; [`Question`]: the same, borrowed.
+//! [`Subject`]: whose things a layer remembers together; [`Asked`]: the same, borrowed.
 
 use core::hash::{BuildHasher, Hash, Hasher};
 
@@ -14,7 +14,7 @@ const LONGEST: usize = 128;
 
 /// A key of a policy and algorithm, compared in full: by its bytes or, where they are many, by their
 /// SHA-256.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subject {
     pub(super) fingerprint: Fingerprint,
     policy: Identity,
@@ -23,22 +23,20 @@ pub(super) struct Subject {
     tail: Tail,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Tail {
     Whole(Box<[u8]>),
     Digest([u8; 32]),
 }
 
-/// What is asked, and when.
+/// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
+pub(super) struct Asked<'a> {
     pub(super) check: &'a Check<'a>,
     pub(super) fingerprint: Fingerprint,
-    /// The [epoch](super::epochs) in which it is asked.
-    pub(super) epoch: u64,
 }
 
-impl Question<'_> {
+impl Asked<'_> {
     pub(super) fn subject(&self) -> Subject {
         let (head, head_length, tail) = self.check.key.parts();
         Subject {
@@ -55,7 +53,7 @@ impl Question<'_> {
     }
 }
 
-impl Equivalent<Subject> for Question<'_> {
+impl Equivalent<Subject> for Asked<'_> {
     fn equivalent(&self, subject: &Subject) -> bool {
         if self.fingerprint != subject.fingerprint || self.check.policy.identity() != subject.policy
         {
@@ -80,7 +78,7 @@ impl Hash for Subject {
     }
 }
 
-impl Hash for Question<'_> {
+impl Hash for Asked<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.fingerprint.0);
     }
@@ -147,10 +145,9 @@ mod tests {
             }
         }
         // As if every hash collided.
-        let questions = checks.iter().map(|check| Question {
+        let questions = checks.iter().map(|check| Asked {
             check,
             fingerprint: Fingerprint(7),
-            epoch: 0,
         });
         for (place, question) in questions.clone().enumerate() {
             for (other, subject) in questions.clone().map(|asked| asked.subject()).enumerate() {
@@ -167,10 +164,9 @@ mod tests {
         let (head, length, tail) = long.as_ref().parts();
         let digest = Sha256::digest(tail);
         let short = KeyRef::from_parts(head, length, &digest);
-        let question = |check| Question {
+        let question = |check| Asked {
             check,
             fingerprint: Fingerprint(7),
-            epoch: 0,
         };
         let long = Check::new(&policy, policy.limits(), long.as_ref());
         let short = Check::new(&policy, policy.limits(), short);

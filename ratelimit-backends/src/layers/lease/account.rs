@@ -1,0 +1,255 @@
+//! [`Account`]: what this process holds of one key's budget.
+
+use core::mem;
+use core::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ratelimit_core::{Charge, Check, Decision, Limits, OwnedCheck, Timestamp};
+use smallvec::SmallVec;
+
+use super::demand::Demand;
+use super::slice::{Report, Slice, with_left};
+
+pub(super) type Slices = SmallVec<[Slice; 2]>;
+
+/// The slices of a key under one and the same limits.
+#[derive(Debug)]
+pub(super) struct Account {
+    check: OwnedCheck,
+    /// How many units may be held and not be spent.
+    most: u32,
+    life: Duration,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// Those that were taken first come first. None is empty.
+    slices: Slices,
+    /// What the store said last.
+    report: Option<Report>,
+    demand: Demand,
+    /// The store had less than it was asked for last time.
+    short: bool,
+    /// Somebody gives back in time what is left.
+    kept: bool,
+    /// Somebody fetches more.
+    fetching: bool,
+    /// How often what is held became void.
+    generation: u64,
+}
+
+/// What to ask the store for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) amount: u32,
+    /// It is likely not to have all of it.
+    pub(super) short: bool,
+    pub(super) generation: u64,
+}
+
+/// What became of a slice that was put into an account.
+#[derive(Debug, Default)]
+pub(super) struct Put {
+    /// Units that are void.
+    pub(super) void: u32,
+    /// More than may be held.
+    pub(super) excess: Slices,
+    /// Somebody has to give back in time what is left.
+    pub(super) keep: bool,
+}
+
+/// A decision, and whether it is time to fetch more, which the caller then has to do.
+pub(super) type Spent = (Decision, bool);
+
+impl Account {
+    /// Of the key of a check, of which so many units may be held for so long.
+    pub(super) fn new(check: &Check<'_>, most: u32, life: Duration) -> Self {
+        Self {
+            check: check.to_owned(),
+            most,
+            life,
+            books: Mutex::default(),
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Nothing that runs under the lock panics, and what it guards is whole at any time.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The question for so many units of this key.
+    pub(super) fn check(&self, cost: u32) -> Check<'_> {
+        self.check.as_check().with_cost(cost)
+    }
+
+    /// Whether its slices were charged under these limits.
+    pub(super) fn is_under(&self, limits: &Limits) -> bool {
+        self.check.as_check().limits == limits
+    }
+
+    /// Whether nothing is held that could be spent.
+    pub(super) fn is_empty(&self, now: Timestamp) -> bool {
+        self.books().left(now) == 0
+    }
+
+    /// Spends from what is held, and says whether it is time to fetch more.
+    pub(super) fn spend(&self, cost: u32, now: Timestamp) -> Option<Spent> {
+        let mut books = self.books();
+        let (decision, left) = books.spend(cost, now)?;
+        books.demand.add(cost, now, self.life);
+        let fetch = !books.fetching && left < self.ahead(&books) / 2;
+        books.fetching |= fetch;
+        Some((decision, fetch))
+    }
+
+    /// Spends for somebody who has come before, and was counted then.
+    pub(super) fn spend_later(&self, cost: u32, now: Timestamp) -> Option<Decision> {
+        let (decision, _) = self.books().spend(cost, now)?;
+        Some(decision)
+    }
+
+    /// Counts a call that was not served, and says whether the key is asked for so often that slices of
+    /// it are worth it.
+    pub(super) fn missed(&self, cost: u32, now: Timestamp) -> bool {
+        let mut books = self.books();
+        books.demand.add(cost, now, self.life);
+        self.ahead(&books) > 0
+    }
+
+    fn ahead(&self, books: &Books) -> u32 {
+        books.demand.ahead().min(self.most)
+    }
+
+    /// What to ask the store for, if so many units are needed; only those if nothing may be held.
+    pub(super) fn plan(&self, needed: u32, now: Timestamp, may_hold: bool) -> Plan {
+        let mut books = self.books();
+        books.demand.advance(now, self.life);
+        let left = books.left(now);
+        let room = self.most.saturating_sub(left);
+        let ahead = self.ahead(&books).saturating_sub(left).min(room);
+        let ahead = if may_hold { ahead } else { 0 };
+        let capacity = self.check.as_check().capacity();
+        Plan {
+            amount: needed.saturating_add(ahead).min(capacity),
+            short: books.short,
+            generation: books.generation,
+        }
+    }
+
+    /// Learns whether the store had all of what it was asked for.
+    pub(super) fn was_short(&self, short: bool) {
+        self.books().short = short;
+    }
+
+    /// Puts a slice in, unless what was asked for in that generation is void.
+    pub(super) fn put(&self, slice: Slice, report: Report, generation: u64, now: Timestamp) -> Put {
+        let mut books = self.books();
+        let mut put = Put::default();
+        if books.generation != generation {
+            put.void = slice.left;
+            return put;
+        }
+        books.report = Some(report);
+        let room = self.most.saturating_sub(books.left(now));
+        let (slice, excess) = if slice.is_live(now) {
+            slice.split(room)
+        } else {
+            slice.split(0)
+        };
+        put.excess.extend(excess);
+        if slice.left > 0 {
+            books.slices.push(slice);
+            put.keep = !mem::replace(&mut books.kept, true);
+        }
+        put
+    }
+
+    /// Takes back units of a charge, if what it was spent from is still here.
+    pub(super) fn take_back(
+        &self,
+        charge: &Charge,
+        units: u32,
+        now: Timestamp,
+    ) -> Option<Decision> {
+        let mut books = self.books();
+        let mut live = books.slices.iter_mut().filter(|slice| slice.is_live(now));
+        live.find_map(|slice| slice.take_back(charge, units).then_some(()))?;
+        let charged = charge.clone().with_cost(charge.cost() - units);
+        books.told(now, charged)
+    }
+
+    /// What the store says, and what is held besides.
+    pub(super) fn seen(&self, decision: Decision, cost: u32, now: Timestamp) -> Decision {
+        let books = self.books();
+        let left = books.left(now);
+        let fits = |slice: &Slice| slice.is_live(now) && slice.left >= cost;
+        if left > 0 && (decision.is_allowed() || books.slices.iter().any(fits)) {
+            return with_left(&decision, left, decision.charge().clone());
+        }
+        decision
+    }
+
+    /// Takes out what is over; and says when the next slice will be. If there is none, nobody keeps
+    /// watch any longer.
+    pub(super) fn take_over(&self, now: Timestamp) -> (Slices, Option<Timestamp>) {
+        let mut books = self.books();
+        let (live, over) = mem::take(&mut books.slices)
+            .into_iter()
+            .partition(|slice| slice.is_live(now));
+        books.slices = live;
+        let next = books.slices.iter().map(Slice::until).min();
+        books.kept = next.is_some();
+        (over, next)
+    }
+
+    /// Nobody keeps watch any longer, whatever is left.
+    pub(super) fn is_forsaken(&self) {
+        self.books().kept = false;
+    }
+
+    /// Nobody fetches more any longer.
+    pub(super) fn is_fetched(&self) {
+        self.books().fetching = false;
+    }
+
+    /// Takes out everything.
+    pub(super) fn take_all(&self) -> Slices {
+        mem::take(&mut self.books().slices)
+    }
+
+    /// Makes void what is held, and what is under way.
+    pub(super) fn forget(&self) -> u64 {
+        let mut books = self.books();
+        books.generation += 1;
+        books.short = false;
+        let slices = mem::take(&mut books.slices);
+        slices.iter().map(|slice| u64::from(slice.left)).sum()
+    }
+}
+
+impl Books {
+    /// How many units are held.
+    fn left(&self, now: Timestamp) -> u32 {
+        let live = self.slices.iter().filter(|slice| slice.is_live(now));
+        live.fold(0, |left, slice| left.saturating_add(slice.left))
+    }
+
+    /// What a call is told, and how many units are left then.
+    fn spend(&mut self, cost: u32, now: Timestamp) -> Option<(Decision, u32)> {
+        let fits = |slice: &Slice| slice.is_live(now) && slice.left >= cost;
+        let place = self.slices.iter().position(fits)?;
+        let charge = self.slices[place].spend(cost)?;
+        if self.slices[place].left == 0 {
+            self.slices.remove(place);
+        }
+        let left = self.left(now);
+        let report = self.report.as_ref()?;
+        Some((report.told(now, left, charge), left))
+    }
+
+    fn told(&self, now: Timestamp, charge: Charge) -> Option<Decision> {
+        let report = self.report.as_ref()?;
+        Some(report.told(now, self.left(now), charge))
+    }
+}

@@ -1,0 +1,106 @@
+//! Gives back what is not spent in time.
+
+use core::future::Future;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
+use std::sync::Arc;
+
+use ratelimit_core::{Backend, Clock, Error, Timestamp};
+
+use super::account::Account;
+use super::refills::LONGEST;
+use super::shared::Shared;
+use crate::within::{sleep, within};
+
+/// Gives back what is left of the slices of an account when they are over, until it has none.
+pub(super) async fn keep(shared: Arc<Shared>, inner: Arc<dyn Backend>, account: Arc<Account>) {
+    // If the runtime ends, the next slice that is put in has another keeper.
+    let mut watch = Watch(Some(&account));
+    loop {
+        let (over, next) = account.take_over(shared.now());
+        if next.is_none() {
+            watch.0 = None;
+        }
+        let given = shared.give_back(&*inner, &account, over);
+        // A store that does not answer does not take it.
+        let _ = within(LONGEST, pin!(given)).await;
+        let Some(next) = next else {
+            return;
+        };
+        if sleep_until(&*shared.clock, next).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Watch<'a>(Option<&'a Account>);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(account) = self.0 {
+            account.is_forsaken();
+        }
+    }
+}
+
+async fn sleep_until(clock: &dyn Clock, at: Timestamp) -> Result<(), Error> {
+    loop {
+        let left = at.since(clock.now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let woken = WokenByClock {
+            clock,
+            at,
+            sleeper: None,
+        };
+        if !woken.await {
+            sleep(left)?.await;
+        }
+    }
+}
+
+/// Whether the clock itself said that it is time; at once if it does not do so.
+struct WokenByClock<'a> {
+    clock: &'a dyn Clock,
+    at: Timestamp,
+    sleeper: Option<Waker>,
+}
+
+impl WokenByClock<'_> {
+    fn forget(&mut self) {
+        if let Some(sleeper) = self.sleeper.take() {
+            self.clock.forget(self.at, &sleeper);
+        }
+    }
+}
+
+impl Future for WokenByClock<'_> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        if self.clock.now() >= self.at {
+            return Poll::Ready(true);
+        }
+        let waker = context.waker();
+        if self
+            .sleeper
+            .as_ref()
+            .is_some_and(|sleeper| sleeper.will_wake(waker))
+        {
+            return Poll::Pending;
+        }
+        self.forget();
+        if !self.clock.wake_at(self.at, waker) {
+            return Poll::Ready(false);
+        }
+        self.sleeper = Some(waker.clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for WokenByClock<'_> {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
