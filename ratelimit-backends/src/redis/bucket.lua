@@ -4,7 +4,7 @@
 -- `decide.lua`. ARGV[2 + i]: the check of KEYS[i].
 -- Answers the time, and for each check its outcome and what was stored before.
 local unpack_, pack_, call, pcall_ = struct.unpack, struct.pack, redis.call, redis.pcall
-local ceil = math.ceil
+local ceil, max, sub = math.ceil, math.max, string.sub
 local now_s, now_n, longer
 if ARGV[1] == '' then
   local time = call('TIME')
@@ -19,17 +19,30 @@ for i = 1, #KEYS do
   local key, before = KEYS[i], pcall_('GET', KEYS[i])
   local algorithm, _, _, _, _, period, q, fs, fn, fp, cs, cn, cp = unpack_('>I1I1I4I8I4c8I4I8I4I4I8I4I4', ARGV[i + 2])
   -- How far ahead the bucket is: seconds, nanoseconds and a fraction.
-  local ds, dn, dp, outcome = 0, 0, 0, ALLOWED
+  local ds, dn, dp, outcome, others = 0, 0, 0, ALLOWED, ''
   if before then
     if type(before) == 'table' then
       -- It is no string; anything else that is wrong, is wrong with all of it.
       if not string.find(before.err, 'WRONGTYPE', 1, true) then return before end
       outcome, before = UNFIT, ''
-    elseif #before ~= 31 then
-      outcome = UNFIT
     else
-      local format, of, known, stored, s, n, p, stored_q = unpack_('>I1I1I1c8I8I4I4I4', before)
-      if format ~= 1 or of ~= algorithm or known ~= 1 or stored ~= period then
+      local format, of, known, stored, s, n, p, stored_q
+      if #before >= 31 then
+        format, of, known, stored, s, n, p, stored_q = unpack_('>I1I1I1c8I8I4I4I4', before)
+      end
+      if format == 1 and of == algorithm and known > 1 and #before == 3 + 28 * known then
+        -- Other limits had other periods. The state of this one comes first, and the others stay.
+        local place = 4
+        while place < #before and sub(before, place, place + 7) ~= period do place = place + 28 end
+        if place < #before then
+          stored, s, n, p, stored_q = unpack_('>c8I8I4I4I4', before, place)
+          others = sub(before, 4, place - 1) .. sub(before, place + 28)
+          if place > 4 then others = sub(others, 1, 4 * 28) end
+        end
+      elseif #before ~= 31 then
+        stored = nil
+      end
+      if format ~= 1 or of ~= algorithm or known < 1 or stored ~= period then
         outcome = UNFIT
       else
         if stored_q ~= q and p > 0 then
@@ -59,7 +72,12 @@ for i = 1, #KEYS do
       local ms = ts * 1000 + ceil((tp > 0 and tn + 1 or tn) / 1e6) + longer
       ts, tn = ts + now_s, tn + now_n
       if tn >= 1e9 then tn = tn - 1e9; ts = ts + 1 end
-      call('SET', key, pack_('>I1I1I1c8I8I4I4I4', 1, algorithm, 1, period, ts, tn, tp, q), 'PX', ms)
+      local count = 1
+      if others ~= '' then
+        count = count + #others / 28
+        ms = max(ms, call('PTTL', key))
+      end
+      call('SET', key, pack_('>I1I1I1c8I8I4I4I4', 1, algorithm, count, period, ts, tn, tp, q) .. others, 'PX', ms)
     end
   end
   answers[2 * i] = outcome

@@ -158,14 +158,51 @@ end
 local STEP = { [0] = bucket, [1] = bucket, [2] = fixed, [4] = counter, [5] = bucket }
 local ARG = { [0] = 36, [1] = 36, [2] = 12, [3] = 16, [4] = 12, [5] = 36 }
 
+-- Whether the first states are those of these rates.
+local function fits(check, stored, rates, width, step)
+  for rate = 0, rates - 1 do
+    local at, place = 19 + rate * step, 4 + rate * width
+    if sub(stored, place, place + 7) ~= sub(check, at, at + 7) then return false end
+  end
+  return true
+end
+
+-- What is stored, with the states of these rates first, as other limits had other periods; nothing where one of them is
+-- not known. The others stay, up to four.
+local function fit(check, stored, rates, known, width, step)
+  if #stored ~= 3 + known * width then return end
+  local others, first = {}, {}
+  for i = 1, known do others[i] = sub(stored, 4 + (i - 1) * width, 3 + i * width) end
+  for rate = 1, rates do
+    local at = 19 + (rate - 1) * step
+    local period = sub(check, at, at + 7)
+    for i, other in ipairs(others) do
+      if sub(other, 1, 8) == period then
+        first[rate] = table.remove(others, i)
+        break
+      end
+    end
+    if not first[rate] then return end
+  end
+  local kept = math.min(#others, 4)
+  return sub(stored, 1, 3) .. table.concat(first) .. table.concat(others, '', 1, kept), rates + kept
+end
+
 -- Every rate of a key; the answer, what to store and for how long, and what the caller is told of the state before.
-local function decide(check, stored)
+local function decide(check, before)
   local algorithm, rates, cost = unpack_('>I1I1I4', check)
-  local known = 0
+  local stored, known = before, 0
   if stored then
     local format, of, count = unpack_('>I1I1I1', stored)
     if format ~= 1 or of ~= algorithm or (count > 0 and count < rates) then return UNFIT end
     known = count
+    if known > 1 and algorithm ~= 3 then
+      local width, step = 8 + WIDTH[algorithm], 8 + ARG[algorithm]
+      if not fits(check, stored, rates, width, step) then
+        stored, known = fit(check, stored, rates, known, width, step)
+        if not stored then return UNFIT end
+      end
+    end
   end
   local at, place, out, said, longest = 19, 4, {}, {}, 0
   local outcome = ALLOWED
@@ -186,7 +223,7 @@ local function decide(check, stored)
     if ms and ms > longest then longest = ms end
     at = at + 8 + ARG[algorithm]
   end
-  local told = algorithm == 3 and table.concat(said) or stored
+  local told = algorithm == 3 and table.concat(said) or before
   if outcome == DENIED then return DENIED, nil, nil, told end
   -- Rates that other limits had stand behind these, and stay as long as they would.
   local count, rest = rates, ''

@@ -55,6 +55,33 @@ async fn one_decision_is_one_call() {
     }
 }
 
+/// Only the first call under a period that the key does not know yet takes longer.
+#[tokio::test]
+async fn one_decision_is_one_call_after_limits_have_changed() {
+    let server = Redis::start();
+    let backend = connected(&server, |it| it).await;
+    for algorithm in Algorithm::ALL {
+        let name = policy(algorithm, "1/s").algorithm().name();
+        let plans = ["20/h", "30/d", "20/h, 30/d", "40/w, 30/d"];
+        for plan in plans {
+            decide(&backend, &policy(algorithm, plan), name, 1).await;
+        }
+        if algorithm == Algorithm::SlidingWindow {
+            // A log's states are put in order elsewhere.
+            continue;
+        }
+        let before = calls(&server);
+        for round in 1..=3 {
+            for (place, plan) in plans.into_iter().enumerate() {
+                let decision = decide(&backend, &policy(algorithm, plan), name, 1).await;
+                assert!(decision.is_allowed());
+                let expected = before + (round - 1) * plans.len() + place + 1;
+                assert_eq!(calls(&server), expected, "{algorithm}, {plan}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_batch_is_one_call_whatever_is_in_it() {
     let server = Redis::start();
