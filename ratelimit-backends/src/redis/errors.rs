@@ -3,6 +3,8 @@
 use ratelimit_core::{Error, ErrorKind};
 use redis::{RedisError, ServerErrorKind};
 
+use super::secrets::Secrets;
+
 /// What a server says that does not let us.
 const REFUSALS: &[&str] = &[
     "NOAUTH",
@@ -41,29 +43,45 @@ fn says_any(error: &RedisError, codes: &[&str]) -> bool {
     codes.iter().any(|code| says(error, code))
 }
 
+/// The error of a login, which must not say what was sent for it.
+pub(super) fn failed_to_log_in(error: RedisError, secrets: &Secrets) -> Error {
+    if !secrets.may_be_in(&error) {
+        return failed(error);
+    }
+    let message = format!(
+        "{}: what was said repeats how we logged in, and is left out",
+        error.category()
+    );
+    Error::new(kind(&error), message)
+}
+
 pub(super) fn failed(error: RedisError) -> Error {
-    let kind = if error.is_timeout() {
-        ErrorKind::Timeout
-    } else if error.is_io_error()
-        || error.is_connection_dropped()
-        || error.is_connection_refusal()
-        || is_cut(&error)
-    {
-        ErrorKind::Connection
-    } else if is_refusal(&error) {
-        ErrorKind::Refused
-    } else if says_any(&error, PASSING) || is_search(&error) {
-        ErrorKind::Connection
-    } else if error.kind() == redis::ErrorKind::InvalidClientConfig {
-        ErrorKind::Configuration
-    } else {
-        ErrorKind::Protocol
-    };
+    let kind = kind(&error);
     let message = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.category()),
         None => error.to_string(),
     };
     Error::new(kind, message).with_source(error)
+}
+
+fn kind(error: &RedisError) -> ErrorKind {
+    if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if error.is_io_error()
+        || error.is_connection_dropped()
+        || error.is_connection_refusal()
+        || is_cut(error)
+    {
+        ErrorKind::Connection
+    } else if is_refusal(error) {
+        ErrorKind::Refused
+    } else if says_any(error, PASSING) || is_search(error) {
+        ErrorKind::Connection
+    } else if error.kind() == redis::ErrorKind::InvalidClientConfig {
+        ErrorKind::Configuration
+    } else {
+        ErrorKind::Protocol
+    }
 }
 
 /// Whether the connection ended in the middle of an answer.

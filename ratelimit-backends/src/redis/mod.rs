@@ -19,6 +19,7 @@ mod keys;
 mod link;
 mod refund;
 mod scripts;
+mod secrets;
 mod target;
 mod welcome;
 mod wire;

@@ -12,6 +12,7 @@ use redis::{
 };
 
 use super::link::{MakeSentinelClient, Topology};
+use super::secrets::Secrets;
 
 #[derive(Clone)]
 pub(super) enum Target {
@@ -52,7 +53,8 @@ impl Target {
             }
             Self::SentinelClients(make) => {
                 access.is_all_in("the client")?;
-                Ok(Topology::Sentinel(Arc::clone(make)))
+                // What they log in with is not known here.
+                Ok(Topology::Sentinel(Arc::clone(make), Secrets::default()))
             }
             Self::ClusterClients(clients) => {
                 access.is_all_in("the client")?;
@@ -86,6 +88,8 @@ impl Access {
         some(urls, "a Sentinel")?;
         let infos = urls.iter().map(|url| parsed(url));
         let infos: Vec<ConnectionInfo> = infos.collect::<Result<_, _>>()?;
+        let passwords = infos.iter().map(|info| info.redis_settings().password());
+        let secrets = Secrets::of(passwords.chain([self.password.as_deref()]));
         let (access, service) = (self.clone(), service.to_owned());
         let make = move |attempt: usize| {
             let mut addresses: Vec<_> = infos.iter().map(|info| info.addr().clone()).collect();
@@ -127,7 +131,7 @@ impl Access {
         };
         // What is wrong with it is said now.
         make(0).map_err(|error| wrong(&error))?;
-        Ok(Topology::Sentinel(Arc::new(make)))
+        Ok(Topology::Sentinel(Arc::new(make), secrets))
     }
 
     /// The server of a URL, with all that was told besides.

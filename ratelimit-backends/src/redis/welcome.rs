@@ -61,7 +61,7 @@ impl Hello {
         }
         let instead = match (&self.mode[..], topology) {
             ("cluster", Topology::Cluster(_))
-            | ("standalone", Topology::Standalone(_) | Topology::Sentinel(_)) => None,
+            | ("standalone", Topology::Standalone(_) | Topology::Sentinel(..)) => None,
             ("cluster", _) => Some("is a node of a Redis Cluster: `RedisBackend::cluster` can"),
             ("sentinel", _) => Some("is a Sentinel: `RedisBackend::sentinel` can"),
             ("standalone", _) => {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::endpoint::Endpoint;
 use super::pool::Shared;
 use super::state::{Found, Health, Order};
-use crate::redis::errors::failed;
+use crate::redis::errors::failed_to_log_in;
 use crate::within::within;
 
 /// How long one Sentinel may take to say where the master is.
@@ -62,12 +62,13 @@ impl Attempt {
         let gone = Gone(Weak::clone(&self.shared), place, generation);
         let lost = move || gone.discard();
         let mut bound = options.connect_timeout;
-        if let Endpoint::Master(_) = endpoint {
+        if let Endpoint::Master(..) = endpoint {
             // One of them may be frozen.
             bound = bound.saturating_add(SENTINEL);
         }
         let attempt = usize::try_from(self.order.failures).unwrap_or(0);
         let wire = within(bound, pin!(endpoint.connect(attempt, lost))).await;
+        let failed = |error| failed_to_log_in(error, &endpoint.secrets());
         let wire = wire.map_err(|_| late(bound))?.map_err(failed)?;
         Ok(Found {
             wire,

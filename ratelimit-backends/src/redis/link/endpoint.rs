@@ -6,6 +6,8 @@ use redis::aio::{MultiplexedConnection, SendError};
 use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult};
 
+use crate::redis::secrets::Secrets;
+
 /// Makes the client that asks the Sentinels; told how often it was before, so that not always the same
 /// of them comes first.
 pub(in crate::redis) type MakeSentinelClient =
@@ -15,10 +17,20 @@ pub(in crate::redis) type MakeSentinelClient =
 pub(super) enum Endpoint {
     Server(Arc<Client>),
     /// The master that Sentinels know.
-    Master(Arc<MakeSentinelClient>),
+    Master(Arc<MakeSentinelClient>, Secrets),
 }
 
 impl Endpoint {
+    /// What must not be said of a failure to connect.
+    pub(super) fn secrets(&self) -> Secrets {
+        match self {
+            Self::Server(client) => {
+                Secrets::of([client.get_connection_info().redis_settings().password()])
+            }
+            Self::Master(_, secrets) => secrets.clone(),
+        }
+    }
+
     /// A connection, which many callers can use at the same time. `lost` is called when it has broken, where
     /// that is noticed without asking.
     pub(super) async fn connect(
@@ -28,7 +40,7 @@ impl Endpoint {
     ) -> RedisResult<MultiplexedConnection> {
         let client = match self {
             Self::Server(client) => Client::clone(client),
-            Self::Master(make) => make(attempt)?.async_get_client().await?,
+            Self::Master(make, _) => make(attempt)?.async_get_client().await?,
         };
         // How long anything may take is bounded by who waits for it.
         let mut config = AsyncConnectionConfig::new()

@@ -22,6 +22,7 @@ use ratelimit_core::Error;
 use redis::{Client, Cmd, RedisError, Value};
 
 use super::errors;
+use super::secrets::Secrets;
 use cluster::Cluster;
 use endpoint::Endpoint;
 use pool::{Pool, Sent};
@@ -32,7 +33,8 @@ pub(super) use endpoint::MakeSentinelClient;
 #[derive(Clone)]
 pub(super) enum Topology {
     Standalone(Arc<Client>),
-    Sentinel(Arc<MakeSentinelClient>),
+    /// The Sentinels, and what logs in to them and to the master.
+    Sentinel(Arc<MakeSentinelClient>, Secrets),
     /// Some nodes of the cluster.
     Cluster(Vec<Arc<Client>>),
 }
@@ -80,7 +82,7 @@ impl Link {
     pub(super) fn new(topology: Topology, options: LinkOptions) -> Self {
         let endpoint = match topology {
             Topology::Standalone(client) => Endpoint::Server(client),
-            Topology::Sentinel(make) => Endpoint::Master(make),
+            Topology::Sentinel(make, secrets) => Endpoint::Master(make, secrets),
             Topology::Cluster(nodes) => {
                 return Self(Servers::Cluster(Cluster::new(nodes, options)));
             }
@@ -132,7 +134,7 @@ impl fmt::Debug for Topology {
         // What a client knows has passwords.
         f.write_str(match self {
             Self::Standalone(_) => "Standalone",
-            Self::Sentinel(_) => "Sentinel",
+            Self::Sentinel(..) => "Sentinel",
             Self::Cluster(_) => "Cluster",
         })
     }

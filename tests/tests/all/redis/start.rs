@@ -45,6 +45,46 @@ async fn what_is_no_redis() {
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}");
 }
 
+/// Servers that do not know a command repeat its arguments; others may do so for no reason at all.
+#[tokio::test]
+async fn what_repeats_a_password() {
+    const PASSWORD: &str = "never-to-be-seen";
+    let says = [
+        format!(
+            "-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `{PASSWORD}`"
+        ),
+        format!("-WRONGPASS {PASSWORD} is wrong"),
+        format!("-{PASSWORD} {PASSWORD}"),
+        format!("!3\r\n{PASSWORD}"),
+        format!("+{PASSWORD}"),
+    ];
+    for said in says {
+        let answer = said.clone();
+        let url = impostor(move |_| format!("{answer}\r\n"));
+        for protocol in ["resp2", "resp3"] {
+            let url = url.replace("resp2", protocol);
+            let with_password = url.replace("redis://", &format!("redis://:{PASSWORD}@"));
+            let sentinel = RedisBackend::sentinel([url.clone()], "master");
+            let builders = [
+                RedisBackend::builder(with_password.clone()),
+                RedisBackend::builder(url.clone()).password(PASSWORD),
+                RedisBackend::cluster([with_password.clone()]),
+                RedisBackend::sentinel([with_password], "master"),
+                sentinel.password(PASSWORD),
+            ];
+            for builder in builders {
+                let error = refused(builder.connect_timeout(PATIENCE)).await;
+                let mut next: Option<&dyn std::error::Error> = Some(&error);
+                while let Some(error) = next {
+                    let text = format!("{error} {error:?}");
+                    assert!(!text.contains(PASSWORD), "{said}: {text}");
+                    next = error.source();
+                }
+            }
+        }
+    }
+}
+
 /// A server of that version, which answers nothing but who it is.
 fn of_version(version: &'static str) -> String {
     impostor(move |line| match line {
