@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::{Client, ConnectionAddr, RedisResult, Value};
+use redis::{Client, ConnectionAddr, ErrorKind, RedisResult, Value};
 
 use super::LinkOptions;
 use super::endpoint::Endpoint;
 use super::pool::Pool;
 
 const SLOTS: usize = 16_384;
+
+/// No cluster has as many nodes. Who is told of more is lied to, and must not remember them all.
+const MOST_NODES: usize = 4_096;
 
 /// Nobody has it.
 const NOBODY: u16 = u16::MAX;
@@ -61,6 +64,10 @@ impl Map {
         let known = self.nodes.iter().position(|(there, _)| *there == address);
         let index = match known {
             Some(index) => index,
+            None if self.nodes.len() >= MOST_NODES => {
+                let message = "a cluster does not have as many nodes as we are told of";
+                return Err((ErrorKind::UnexpectedReturnType, message).into());
+            }
             None => {
                 let client = Arc::new(beside(like, &address)?);
                 let pool = Pool::new(Endpoint::Server(Arc::clone(&client)), options.clone());
@@ -68,7 +75,6 @@ impl Map {
                 self.nodes.len() - 1
             }
         };
-        // No cluster has as many.
         Ok(u16::try_from(index).unwrap_or(NOBODY))
     }
 
@@ -260,5 +266,18 @@ mod tests {
         let ranges = ranges(&backwards, &client()).expect("numbers");
         let map = Map::of(&ranges, &Map::empty(), &client(), &options()).expect("addresses");
         assert!((0..16).all(|slot| map.owner(slot).is_none()));
+    }
+
+    #[test]
+    fn nodes_are_not_remembered_without_end() {
+        let ends = |host: u16| (host, host, (format!("host{host}"), 7_000));
+        let (seed, options) = (client(), options());
+        let most: Vec<Range> = (0..4_096).map(ends).collect();
+        let mut map = Map::of(&most, &Map::empty(), &seed, &options).expect("a large cluster");
+        let known = ("host7".to_owned(), 7_000);
+        assert_eq!(map.node_at(known, &seed, &options).expect("it is known"), 7);
+        let another = ("another".to_owned(), 7_000);
+        assert!(map.node_at(another, &seed, &options).is_err());
+        assert_eq!(map.nodes().count(), 4_096);
     }
 }
