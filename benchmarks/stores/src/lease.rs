@@ -3,66 +3,77 @@
 use std::sync::Arc;
 
 use ratelimit::layers::Lease;
-use ratelimit::{Backend, Layer, RedisBackend, Registry};
-use ratelimit_tests::servers::redis::Redis;
+use ratelimit::{Rejection, aratelimit};
 
-use crate::contenders::{GENEROUS, Ours};
+use crate::contenders::Contender;
 use crate::load::Load;
-use crate::{PATIENCE, Settings, load, row, runtime};
+use crate::{Settings, layers, load, row, runtime};
 
 /// Units a second, and how many at once.
 const RATE: f64 = 1e6;
 
+#[aratelimit(key = key, rate = "1000000/s", backend = "lease", name = "hot, leased")]
+async fn leased(key: &str) -> Result<(), Rejection> {
+    Ok(())
+}
+
+#[aratelimit(key = key, rate = "1000000/s", backend = "redis", name = "hot")]
+async fn bare(key: &str) -> Result<(), Rejection> {
+    Ok(())
+}
+
+struct Leased;
+
+impl Contender for Leased {
+    const NAME: &'static str = "`Lease`";
+
+    async fn decide(&self, key: &str) -> bool {
+        leased(key).await.is_ok()
+    }
+}
+
+struct Bare;
+
+impl Contender for Bare {
+    const NAME: &'static str = "without";
+
+    async fn decide(&self, key: &str) -> bool {
+        bare(key).await.is_ok()
+    }
+}
+
 /// The same load with the layer and without.
-pub fn hot(server: &Redis, settings: &Settings) {
+pub fn hot(settings: &Settings) {
     println!("\n## One key of a million a second, 2 OS threads\n");
     println!(
         "| tasks, who | decisions/s | against without | p50 | p99 |\n|---|---:|---:|---:|---:|"
     );
     let runtime = runtime(2);
-    let lease = Lease::new();
-    let ours = |layered: bool| {
-        let connect = RedisBackend::builder(server.url())
-            .timeout(PATIENCE)
-            .connect();
-        let backend: Arc<dyn Backend> = Arc::new(runtime.block_on(connect).expect("it is there"));
-        let backend = if layered {
-            lease.layer(backend).expect("a layer")
-        } else {
-            backend
-        };
-        let builder = Registry::builder().backend("redis", backend);
-        let registry = builder.default_backend("redis").build();
-        Arc::new(Ours::new(registry.expect("no faults"), GENEROUS))
-    };
-    let (leased, bare) = (ours(true), ours(false));
-    let mut kept = Vec::new();
-    for tasks in [1, 64, 256] {
+    let (leased, bare) = (Arc::new(Leased), Arc::new(Bare));
+    let mut admitted = Vec::new();
+    let mut key = 0;
+    for tasks in [1, 2, 16, 64, 256] {
         let mut rounds = [vec![], vec![]];
         for _ in 0..settings.rounds {
             // A key of its own for each round, so that all start with a full bucket.
-            for (ours, rounds) in [&leased, &bare].into_iter().zip(&mut rounds) {
-                let key = Arc::new(vec![format!("hot:{}", kept.len())]);
-                let load = load::run(&runtime, ours, &key, tasks, settings.time);
-                kept.push((tasks, Arc::ptr_eq(ours, &leased), load));
-                rounds.push(load);
-            }
+            let keys = Arc::new(vec![format!("hot:{key}")]);
+            key += 1;
+            rounds[0].push(load::run(&runtime, &leased, &keys, tasks, settings.time));
+            rounds[1].push(load::run(&runtime, &bare, &keys, tasks, settings.time));
         }
-        let [leased, bare] = rounds.map(Load::median);
-        row(&format!("{tasks}, `Lease`"), leased, bare);
-        row(&format!("{tasks}, without"), bare, bare);
+        admitted.extend(rounds[0].iter().map(|load| (tasks, *load)));
+        let [mine, without] = rounds.map(Load::median);
+        row(&format!("{tasks}, {}", Leased::NAME), mine, without);
+        row(&format!("{tasks}, {}", Bare::NAME), without, without);
     }
-    println!("\n| tasks, who | admitted | at most allowed |\n|---|---:|---:|");
-    for (tasks, leased, load) in kept {
-        let life = if leased {
-            Lease::DEFAULT_LIFE.as_secs_f64()
-        } else {
-            0.0
-        };
-        let allowed = RATE + RATE * (load.took.as_secs_f64() + life);
-        let who = if leased { "`Lease`" } else { "without" };
-        println!("| {tasks}, {who} | {} | {allowed:.0} |", load.admitted);
+    println!(
+        "\n| tasks, with a lease | seconds | admitted | allowed at most |\n|---|---:|---:|---:|"
+    );
+    for (tasks, load) in admitted {
+        let time = load.took.as_secs_f64();
+        let allowed = RATE + RATE * (time + Lease::DEFAULT_LIFE.as_secs_f64());
+        println!("| {tasks} | {time:.3} | {} | {allowed:.0} |", load.admitted);
         assert!(load.admitted as f64 <= allowed, "more than is allowed");
     }
-    println!("\n{:?}", lease.stats());
+    println!("\n{:?}", layers().1.stats());
 }

@@ -11,11 +11,12 @@ mod limitador;
 mod load;
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use contenders::{ByHand, Contender, GENEROUS, Many, Ours};
 use load::Load;
-use ratelimit::{RedisBackend, Registry};
+use ratelimit::layers::{DenialCache, Lease};
+use ratelimit::{Layer, RedisBackend, Registry};
 use ratelimit_tests::servers::redis::Redis;
 use tokio::runtime::{Builder, Runtime};
 
@@ -54,6 +55,7 @@ fn main() {
         }
     };
     let server = Redis::start();
+    install(&server);
     if wants("tasks") {
         for threads in [1, 2] {
             tasks(&server, &runtime(threads), threads, &settings);
@@ -63,16 +65,16 @@ fn main() {
         batches(&server, &settings);
     }
     if wants("denials") {
-        denials::flood(&server, &settings);
+        denials::flood(&settings);
     }
     if wants("lease") {
-        lease::hot(&server, &settings);
+        lease::hot(&settings);
     }
     if wants("ceiling") {
         highest(&server, &settings);
     }
     if wants("threads") {
-        threads(&server, &settings);
+        blocked(&server, &settings);
     }
 }
 
@@ -192,12 +194,28 @@ fn highest(server: &Redis, settings: &Settings) {
     }
 }
 
-/// Blocked threads.
-fn threads(server: &Redis, settings: &Settings) {
-    let backend = RedisBackend::builder(server.url()).timeout(PATIENCE);
-    let backend = backend.connect_blocking().expect("it is there");
-    let builder = Registry::builder().backend("redis", backend);
+/// What annotated functions ask: the server, or the server behind a layer.
+fn install(server: &Redis) {
+    let connect = || {
+        let backend = RedisBackend::builder(server.url()).timeout(PATIENCE);
+        Arc::new(backend.connect_blocking().expect("it is there"))
+    };
+    let (denials, lease) = layers();
+    let builder = Registry::builder()
+        .backend("redis", connect())
+        .backend("denials", denials.layer(connect()).expect("a layer"))
+        .backend("lease", lease.layer(connect()).expect("a layer"));
     builder.install().expect("no faults");
+}
+
+/// The layers, which know what they have counted.
+fn layers() -> &'static (DenialCache, Lease) {
+    static LAYERS: LazyLock<(DenialCache, Lease)> = LazyLock::new(Default::default);
+    &LAYERS
+}
+
+/// Blocked threads.
+fn blocked(server: &Redis, settings: &Settings) {
     println!("\n## Blocked OS threads, 10,000 keys\n");
     println!(
         "| threads, who | decisions/s | against by hand | p50 | p99 |\n|---|---:|---:|---:|---:|"
