@@ -79,8 +79,8 @@ use crate::within::prepare;
 /// - `remaining` is what the store told when the slice was taken, and what is held besides. `reset_after`
 ///   is as if all that is held were spent. Neither knows what other processes charged since.
 /// - A refund goes into the slice that was spent, while it is held, and to the store afterwards.
-/// - [`reset`](Backend::reset) makes void what this process holds. What *others* hold can be spent
-///   until its life is over.
+/// - [`reset`](Backend::reset) makes void what this process holds. What *others* hold can be spent, or
+///   is given back to the fresh key, until its life is over.
 /// - A store that fails is not noticed while something is held.
 /// - Joined decisions ([`Join::All`](ratelimit_core::Join::All)) always ask the store.
 /// - Something is held only by callers on a tokio runtime, as a task there gives it back.

@@ -22,6 +22,17 @@ pub(super) struct Account {
     books: Mutex<Books>,
 }
 
+/// What the store had when it was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stock {
+    /// As much as it was asked for.
+    #[default]
+    Enough,
+    /// Less.
+    Short,
+    Empty,
+}
+
 #[derive(Debug, Default)]
 struct Books {
     /// Those that were taken first come first. None is empty.
@@ -29,8 +40,7 @@ struct Books {
     /// What the store said last.
     report: Option<Report>,
     demand: Demand,
-    /// The store had less than it was asked for last time.
-    short: bool,
+    stock: Stock,
     /// Somebody gives back in time what is left.
     kept: bool,
     /// Somebody fetches more.
@@ -126,20 +136,29 @@ impl Account {
         let mut books = self.books();
         books.demand.advance(now, self.life);
         let left = books.left(now);
-        let room = self.most.saturating_sub(left);
-        let ahead = self.ahead(&books).saturating_sub(left).min(room);
-        let ahead = if may_hold { ahead } else { 0 };
+        let ahead = self.ahead(&books).saturating_sub(left);
+        // Where there was nothing, it is not asked for more than it takes to know that.
+        let ahead = if may_hold && books.stock != Stock::Empty {
+            ahead
+        } else {
+            0
+        };
         let capacity = self.check.as_check().capacity();
         Plan {
             amount: needed.saturating_add(ahead).min(capacity),
-            short: books.short,
+            short: books.stock != Stock::Enough,
             generation: books.generation,
         }
     }
 
-    /// Learns whether the store had all of what it was asked for.
-    pub(super) fn was_short(&self, short: bool) {
-        self.books().short = short;
+    /// Learns how much of what it was asked for the store had.
+    pub(super) fn learn(&self, had: u32, asked: u32) {
+        let mut books = self.books();
+        books.stock = match had {
+            0 => Stock::Empty,
+            _ if had < asked => Stock::Short,
+            _ => Stock::Enough,
+        };
     }
 
     /// Puts a slice in, unless what was asked for in that generation is void.
@@ -222,7 +241,7 @@ impl Account {
     pub(super) fn forget(&self) -> u64 {
         let mut books = self.books();
         books.generation += 1;
-        books.short = false;
+        books.stock = Stock::Enough;
         let slices = mem::take(&mut books.slices);
         slices.iter().map(|slice| u64::from(slice.left)).sum()
     }

@@ -66,6 +66,11 @@ impl Waiting {
         }
     }
 
+    /// Whether there were some, and all have their answers.
+    fn are_told(&self) -> bool {
+        self.costs.iter().any(|cost| *cost > 0) && self.open().next().is_none()
+    }
+
     /// What those need who have no answer.
     fn open(&self) -> impl Iterator<Item = u32> {
         let told = self.costs.iter().zip(&self.answers);
@@ -103,6 +108,10 @@ impl Ask for Refills {
         let now = self.shared.now();
         // Others may have taken more meanwhile.
         waiting.tell(|cost| account.spend_later(cost, now).map(Ok));
+        if waiting.are_told() {
+            // They are not to wait for what is fetched ahead.
+            return waiting.done();
+        }
         let runtime = Handle::try_current().ok();
         // Somebody has to give back what is not spent.
         let may_hold = runtime.is_some() && !self.shared.is_closed();
@@ -147,21 +156,22 @@ impl Ask for Refills {
 impl Refills {
     /// Takes as much as was planned, or as there is.
     async fn take(&self, account: &Account, plan: Plan) -> Result<Taken, Error> {
+        let mut taken = Taken::default();
         if !plan.short {
-            let taken = self.ask_for(account, &[plan.amount]).await?;
-            if taken.units > 0 || plan.amount == 1 {
-                return Ok(taken);
-            }
+            taken = self.ask_for(account, &[plan.amount]).await?;
         }
-        let costs: Vec<_> = rungs(plan.amount).collect();
-        let taken = self.ask_for(account, &costs).await?;
-        account.was_short(taken.units < plan.amount);
+        if taken.units == 0 && (plan.short || plan.amount > 1) {
+            let costs: Vec<_> = rungs(plan.amount).collect();
+            taken = self.ask_for(account, &costs).await?;
+        }
+        account.learn(taken.units, plan.amount);
         Ok(taken)
     }
 
     /// Asks the store for these costs, one after the other in one call.
     async fn ask_for(&self, account: &Account, costs: &[u32]) -> Result<Taken, Error> {
         let checks: Vec<_> = costs.iter().map(|cost| account.check(*cost)).collect();
+        self.shared.stats.start_trip();
         let sent = self.shared.now();
         let answers = self.inner.decide(&checks, Join::Each).await;
         let heard = self.shared.now();

@@ -81,8 +81,11 @@ impl LeaseStats {
         self.0.answered.missed(asked);
     }
 
-    pub(super) fn took(&self, units: u32) {
+    pub(super) fn start_trip(&self) {
         self.0.trips.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn took(&self, units: u32) {
         self.0.taken.fetch_add(units.into(), Ordering::Relaxed);
     }
 

@@ -1,175 +1,20 @@
 //! One process with a lease, or several, around a store in memory that has to be waited for. How much is
-//! admitted at most is in `bounds`, what fails or goes away in `faults`.
+//! admitted at most is in `bounds`, what fails or goes away in `faults`, resets, refunds and changes of limits
+//! in `corrections`.
 
 mod bounds;
+mod corrections;
 mod faults;
+mod scene;
 
-use core::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Mutex;
+use core::sync::atomic::Ordering;
 
-use ratelimit_core::{
-    Adjust, Answers, BoxFuture, Capabilities, Check, Decision, Join, KeyRef, ManualClock, Policy,
-    Pong, Source, Sweep, Swept, Timestamp,
-};
-use tokio::sync::Semaphore;
+use ratelimit_core::{Adjust, Check, Decision, Join, KeyRef, Policy, Source, Sweep, Swept};
 
 use super::*;
-use crate::memory::MemoryBackend;
+use scene::{Bridged, Scene, Store};
 
 const LIFE: Duration = Lease::DEFAULT_LIFE;
-
-/// A store that answers when it is let, or fails, and remembers what it was asked.
-struct Store {
-    memory: MemoryBackend,
-    capabilities: Capabilities,
-    gate: Semaphore,
-    /// Whoever has passed the gate and was decided has to pass this one to hear so.
-    answers: Semaphore,
-    fails: AtomicBool,
-    /// The costs of each call.
-    calls: Mutex<Vec<Vec<u32>>>,
-    /// What was given back.
-    back: Mutex<Vec<i64>>,
-}
-
-impl Store {
-    fn new(clock: &ManualClock) -> Arc<Self> {
-        let memory = MemoryBackend::builder().clock(clock.clone()).build();
-        let capabilities = memory.capabilities().clone().with_immediate(false);
-        Arc::new(Self {
-            memory,
-            capabilities,
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
-            answers: Semaphore::new(Semaphore::MAX_PERMITS),
-            fails: AtomicBool::new(false),
-            calls: Mutex::default(),
-            back: Mutex::default(),
-        })
-    }
-
-    fn calls(&self) -> Vec<Vec<u32>> {
-        core::mem::take(&mut *self.calls.lock().unwrap())
-    }
-
-    fn back(&self) -> Vec<i64> {
-        core::mem::take(&mut *self.back.lock().unwrap())
-    }
-
-    /// Lets nobody through.
-    fn shut(gate: &Semaphore) {
-        gate.forget_permits(Semaphore::MAX_PERMITS);
-    }
-
-    async fn remaining(&self, check: Check<'_>) -> u32 {
-        let answers = self.memory.peek(&[check.with_cost(0)]).await;
-        answers[0].as_ref().unwrap().remaining()
-    }
-}
-
-fn error() -> Error {
-    Error::new(ErrorKind::Connection, "on purpose")
-}
-
-impl Backend for Store {
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
-    }
-    fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
-        Box::pin(async move {
-            let costs = checks.iter().map(|check| check.cost).collect();
-            self.calls.lock().unwrap().push(costs);
-            self.gate.acquire().await.unwrap().forget();
-            if self.fails.load(Ordering::SeqCst) {
-                return vec![Err(error()); checks.len()];
-            }
-            let answers = self.memory.decide(checks, join).await;
-            self.answers.acquire().await.unwrap().forget();
-            answers
-        })
-    }
-    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
-        self.memory.peek(checks)
-    }
-    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
-        let by = adjusts.iter().map(|adjust| adjust.by);
-        self.back.lock().unwrap().extend(by);
-        if self.fails.load(Ordering::SeqCst) {
-            let errors = vec![Err(error()); adjusts.len()];
-            return Box::pin(async { errors });
-        }
-        self.memory.adjust(adjusts)
-    }
-    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        self.memory.reset(checks)
-    }
-    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        self.memory.ping()
-    }
-    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
-        self.memory.sweep(sweep)
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        // Others still ask it.
-        Box::pin(async {})
-    }
-}
-
-/// A store that serves callers that block as well.
-struct Bridged(Arc<Store>);
-
-impl Backend for Bridged {
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
-    }
-    fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
-        self.0.decide(checks, join)
-    }
-    fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
-        self.0.peek(checks)
-    }
-    fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
-        self.0.adjust(adjusts)
-    }
-    fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
-        self.0.reset(checks)
-    }
-    fn ping(&self) -> BoxFuture<'_, Result<Pong, Error>> {
-        self.0.ping()
-    }
-    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
-        self.0.sweep(sweep)
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
-    fn bridged(&self) -> Option<Arc<dyn Backend>> {
-        Some(Arc::clone(&self.0) as Arc<dyn Backend>)
-    }
-}
-
-/// A store, and processes that ask it.
-struct Scene {
-    clock: ManualClock,
-    store: Arc<Store>,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let clock = ManualClock::new();
-        let store = Store::new(&clock);
-        Self { clock, store }
-    }
-
-    fn process(&self) -> (Arc<dyn Backend>, LeaseStats) {
-        self.process_with(Lease::new())
-    }
-
-    fn process_with(&self, lease: Lease) -> (Arc<dyn Backend>, LeaseStats) {
-        let lease = lease.clock(self.clock.clone());
-        let inner = Arc::clone(&self.store) as Arc<dyn Backend>;
-        (lease.layer(inner).unwrap(), lease.stats())
-    }
-}
 
 fn policy(algorithm: Algorithm, rates: &str) -> Policy {
     Policy::named("p".into(), algorithm, rates.parse().unwrap())
@@ -305,6 +150,11 @@ async fn what_is_left_is_given_back_at_the_close_and_nothing_is_held_after() {
     let back: i64 = scene.store.back().iter().sum();
     let asked: u32 = scene.store.calls().iter().flatten().sum();
     assert_eq!(i64::from(asked) + back, i64::from(admitted) + 50);
+    for _ in 0..100 {
+        assert!(ask(&process, check(&policy)).await.is_allowed());
+        settle().await;
+        assert!(process.decide_now(&check(&policy)).is_none());
+    }
 }
 
 #[tokio::test]
@@ -331,100 +181,6 @@ async fn a_slice_of_a_window_dies_with_it() {
 }
 
 #[tokio::test]
-async fn a_reset_makes_void_what_is_held_and_what_is_under_way() {
-    let scene = Scene::new();
-    let (process, _) = scene.process();
-    let policy = bucket("1000/h");
-    warm(&process, check(&policy)).await;
-    process.reset(&[check(&policy)]).await.unwrap();
-    assert!(process.decide_now(&check(&policy)).is_none());
-    assert_eq!(scene.store.remaining(check(&policy)).await, 1_000);
-
-    // The store has charged a slice, and is then made fresh before that is heard.
-    Store::shut(&scene.store.answers);
-    let waiter = tokio::spawn({
-        let (process, policy) = (Arc::clone(&process), policy.clone());
-        async move { ask(&process, check(&policy)).await }
-    });
-    settle().await;
-    assert!(scene.store.calls().last().unwrap()[0] > 1, "a slice");
-    process.reset(&[check(&policy)]).await.unwrap();
-    scene.store.answers.add_permits(1_000);
-    assert!(waiter.await.unwrap().is_allowed());
-    assert!(process.decide_now(&check(&policy)).is_none());
-    scene.clock.advance(LIFE);
-    settle().await;
-    assert_eq!(
-        scene.store.back(),
-        [],
-        "it is not given back to what is fresh"
-    );
-    assert_eq!(scene.store.remaining(check(&policy)).await, 1_000);
-}
-
-#[tokio::test]
-async fn what_was_charged_under_other_limits_is_not_spent() {
-    let scene = Scene::new();
-    let (process, _) = scene.process();
-    let (one, other) = (bucket("1000/h"), bucket("500/h"));
-    warm(&process, check(&one)).await;
-    scene.store.calls();
-    let under = |limits| Check::new(&one, limits, KeyRef::from_bytes(b"k"));
-    assert!(process.decide_now(&under(other.limits())).is_none());
-    for _ in 0..20 {
-        ask(&process, under(other.limits())).await;
-    }
-    assert_eq!(scene.store.calls(), vec![vec![1]; 20], "one by one");
-    assert!(process.decide_now(&under(one.limits())).is_some());
-    // When nothing is held any more, the key's slices are of the other limits.
-    settle().await;
-    scene.clock.advance(LIFE);
-    settle().await;
-    warm(&process, under(other.limits())).await;
-    assert!(process.decide_now(&under(one.limits())).is_none());
-}
-
-#[tokio::test]
-async fn a_refund_goes_to_the_slice_while_it_is_held_and_then_to_the_store() {
-    let scene = Scene::new();
-    let (process, _) = scene.process();
-    let policy = bucket("1000/h");
-    warm(&process, check(&policy)).await;
-    let remaining = ask(&process, check(&policy)).await;
-    let adjusts = [Adjust::refund(check(&policy), remaining.charge().clone())];
-    let told = process.adjust(&adjusts).await.remove(0).unwrap();
-    assert_eq!(told.remaining(), remaining.remaining() + 1);
-    assert_eq!(told.charge().cost(), 0);
-    assert_eq!(scene.store.back(), []);
-    // More is not taken back than was charged.
-    let more = [Adjust::refund(
-        check(&policy),
-        remaining.charge().clone().with_cost(500),
-    )];
-    process.adjust(&more).await.remove(0).unwrap();
-    assert_eq!(scene.store.back(), [-500], "no such charge is known here");
-
-    let scene = Scene::new();
-    let (process, _) = scene.process();
-    warm(&process, check(&policy)).await;
-    let spent = ask(&process, check(&policy)).await;
-    settle().await;
-    scene.clock.advance(LIFE);
-    settle().await;
-    scene.store.back();
-    let before = scene.store.remaining(check(&policy)).await;
-    let adjusts = [Adjust::refund(check(&policy), spent.charge().clone())];
-    process.adjust(&adjusts).await.remove(0).unwrap();
-    assert_eq!(scene.store.back(), [-1]);
-    assert_eq!(scene.store.remaining(check(&policy)).await, before + 1);
-    // More is charged where the budget is.
-    let adjusts = [Adjust::new(check(&policy), spent.charge().clone(), 7)];
-    let told = process.adjust(&adjusts).await.remove(0).unwrap();
-    assert_eq!(told.remaining(), before + 1 - 7);
-    assert_eq!(scene.store.remaining(check(&policy)).await, before + 1 - 7);
-}
-
-#[tokio::test]
 async fn what_this_process_holds_is_no_reason_to_deny_it() {
     let scene = Scene::new();
     let (process, _) = scene.process();
@@ -437,29 +193,6 @@ async fn what_this_process_holds_is_no_reason_to_deny_it() {
     assert!(!denied.is_allowed());
     assert_eq!(denied.source(), Source::Store);
     assert_eq!(scene.store.remaining(check(&policy)).await, 0);
-}
-
-#[tokio::test]
-async fn a_peek_sees_what_is_held() {
-    let scene = Scene::new();
-    let (process, _) = scene.process();
-    let policy = bucket("100/h");
-    let admitted = warm(&process, check(&policy)).await;
-    let peek = async |cost| {
-        let answers = process.peek(&[check(&policy).with_cost(cost)]).await;
-        answers[0].clone().unwrap()
-    };
-    assert_eq!(peek(0).await.remaining(), 100 - admitted);
-    // Somebody else takes all that the store has.
-    let rest = scene.store.remaining(check(&policy)).await;
-    scene
-        .store
-        .decide(&[check(&policy).with_cost(rest)], Join::Each)
-        .await;
-    let seen = peek(1).await;
-    assert!(seen.is_allowed());
-    assert!(seen.remaining() > 0);
-    assert!(!peek(50).await.is_allowed());
 }
 
 #[tokio::test]
@@ -477,6 +210,9 @@ async fn more_is_fetched_ahead_by_one_request_while_nobody_waits() {
     while process.decide_now(&check(&policy)).is_some() {
         settle().await;
         spent += 1;
+        let tasks = tokio::runtime::Handle::current().metrics();
+        // One that fetches, one that gives back.
+        assert!(tasks.num_alive_tasks() <= 2);
         assert!(
             scene.store.calls.lock().unwrap().len() <= 1,
             "one in flight"
@@ -490,6 +226,72 @@ async fn more_is_fetched_ahead_by_one_request_while_nobody_waits() {
         process.decide_now(&check(&policy)).is_some(),
         "nobody has asked for it"
     );
+}
+
+#[tokio::test]
+async fn those_who_wait_are_served_from_what_has_come_for_others() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000000/h");
+    for _ in 0..500 {
+        ask(&process, check(&policy)).await;
+        settle().await;
+    }
+    process.reset(&[check(&policy)]).await.unwrap();
+    settle().await;
+    scene.store.calls();
+    Store::shut(&scene.store.gate);
+    let waiters = (0..20).map(|_| {
+        let (process, policy) = (Arc::clone(&process), policy.clone());
+        tokio::spawn(async move { ask(&process, check(&policy)).await })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    settle().await;
+    scene.store.gate.add_permits(1_000);
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().charge().cost(), 1);
+    }
+    assert_eq!(scene.store.calls(), [[126]]);
+}
+
+#[tokio::test]
+async fn those_who_wait_may_need_more_than_there_can_be() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("100/h");
+    let asked = check(&policy).with_cost(15);
+    for _ in 0..4 {
+        ask(&process, asked).await;
+    }
+    process.reset(&[asked]).await.unwrap();
+    Store::shut(&scene.store.gate);
+    let waiters = (0..10).map(|_| {
+        let (process, policy) = (Arc::clone(&process), policy.clone());
+        tokio::spawn(async move { ask(&process, check(&policy).with_cost(15)).await })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    settle().await;
+    scene.store.gate.add_permits(1_000);
+    let mut admitted = 0;
+    for waiter in waiters {
+        admitted += u32::from(waiter.await.unwrap().is_allowed());
+    }
+    assert_eq!(admitted, 6);
+}
+
+#[tokio::test]
+async fn what_was_not_charged_is_not_held() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000000/h");
+    for source in [Source::Open, Source::Local, Source::Unlimited] {
+        *scene.store.speaks_for.lock().unwrap() = Some(source);
+        for _ in 0..50 {
+            assert!(ask(&process, check(&policy)).await.is_allowed());
+            settle().await;
+            assert!(process.decide_now(&check(&policy)).is_none());
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! However many processes share a budget, and whatever they ask for, not more is admitted than stated.
 
-use ratelimit_core::Limits;
+use ratelimit_core::{Limits, ManualClock, Timestamp};
 
 use super::*;
 
@@ -117,6 +117,93 @@ async fn buckets_admit_what_they_give_in_a_slices_life_more_at_most() {
     }
 }
 
+/// What is taken from the end of a window and from the beginning of the next is not one slice.
+#[tokio::test]
+async fn a_slice_is_of_one_window() {
+    let scene = Scene::new();
+    let (process, stats) = scene.process();
+    let policy = policy(Algorithm::FixedWindow, "1000/s");
+    scene.clock.advance(Duration::from_millis(950));
+    for _ in 0..400 {
+        ask(&process, check(&policy)).await;
+        settle().await;
+    }
+    // There is less than is asked for: from now on it is asked for as much as there is.
+    let rest = scene.store.remaining(check(&policy)).await;
+    let rest = check(&policy).with_cost(rest);
+    scene.store.memory.decide(&[rest], Join::Each).await;
+    while process.decide_now(&check(&policy)).is_some() {}
+    settle().await;
+    process
+        .decide(&[check(&policy).with_cost(2)], Join::Each)
+        .await;
+    scene.store.memory.reset(&[rest]).await.unwrap();
+    // Now there is, but the window ends after the first half of it.
+    let end = Duration::from_millis(50).saturating_sub(Duration::from_nanos(1));
+    scene.clock.advance(end);
+    *scene.store.pace.lock().unwrap() = Some(Duration::from_nanos(1));
+    scene.store.calls();
+    let lost = stats.lost();
+    let asked = check(&policy).with_cost(2);
+    assert!(process.decide(&[asked], Join::Each).await[0].is_ok());
+    // As much as is needed, which is not there any more, and then what is needed.
+    assert_eq!(scene.store.calls(), [vec![1, 1], vec![2]]);
+    assert_eq!(stats.lost(), lost + 1, "one is of the window that is over");
+}
+
+/// A store that reads its clock in ticks may be in the next window a tick earlier than it says.
+#[tokio::test]
+async fn a_slice_of_a_window_allows_for_the_stores_ticks() {
+    let clock = ManualClock::new();
+    let mut store = Store::new(&clock);
+    let tick = Duration::from_millis(10);
+    Arc::get_mut(&mut store).unwrap().capabilities.resolution = tick;
+    let scene = Scene { clock, store };
+    let (process, _) = scene.process();
+    let policy = policy(Algorithm::FixedWindow, "1000/s");
+    scene.clock.advance(Duration::from_millis(950));
+    warm(&process, check(&policy)).await;
+    scene
+        .clock
+        .advance(Duration::from_millis(40).saturating_sub(Duration::from_nanos(1)));
+    assert!(process.decide_now(&check(&policy)).is_some());
+    scene.clock.advance(Duration::from_nanos(1));
+    assert!(process.decide_now(&check(&policy)).is_none());
+}
+
+/// Callers that block and others ask by requests of their own, at the same time.
+#[tokio::test]
+async fn what_is_too_much_goes_back_at_once() {
+    let scene = Scene::new();
+    let lease = Lease::new().clock(scene.clock.clone());
+    let main = lease
+        .layer(Arc::new(Bridged(Arc::clone(&scene.store))))
+        .unwrap();
+    let blocking = main.bridged().unwrap();
+    let policy = bucket("1000/h");
+    for _ in 0..500 {
+        ask(&main, check(&policy)).await;
+        settle().await;
+    }
+    scene.store.calls();
+    main.reset(&[check(&policy)]).await.unwrap();
+    scene.store.back();
+    Store::shut(&scene.store.gate);
+    let waiters = [main.clone(), blocking].map(|process| {
+        let policy = policy.clone();
+        tokio::spawn(async move { process.decide(&[check(&policy)], Join::Each).await })
+    });
+    settle().await;
+    assert_eq!(scene.store.calls(), [[101], [101]]);
+    scene.store.gate.add_permits(1_000);
+    for waiter in waiters {
+        assert!(waiter.await.unwrap()[0].is_ok());
+    }
+    settle().await;
+    assert_eq!(scene.store.back(), [-100]);
+    assert_eq!(scene.store.remaining(check(&policy)).await, 1_000 - 102);
+}
+
 /// All of it can be spent, however it is held.
 #[tokio::test]
 async fn one_process_gets_all_that_there_is() {
@@ -131,6 +218,12 @@ async fn one_process_gets_all_that_there_is() {
         assert!(!denied.is_allowed());
         assert_eq!(denied.retry_after(), Duration::from_hours(1));
     }
+    // Where there is nothing, no more is asked for than needed to say so.
+    scene.store.calls();
+    for _ in 0..10 {
+        ask(&process, check(&policy)).await;
+    }
+    assert_eq!(scene.store.calls(), vec![vec![1]; 10]);
 }
 
 /// What others hold is at most a share of the limit, and not for longer than a life.
