@@ -184,6 +184,11 @@ impl Account {
         put
     }
 
+    /// Whether what was asked for in that generation is not void.
+    pub(super) fn is_of(&self, generation: u64) -> bool {
+        self.books().generation == generation
+    }
+
     /// Takes back units of a charge, if what it was spent from is still here.
     pub(super) fn take_back(
         &self,

@@ -36,8 +36,8 @@ struct Taken {
     units: u32,
     /// What it says to one unit, if it denies even that.
     denial: Option<Decision>,
-    /// The store itself decided, so that what is left may be held.
-    is_budget: bool,
+    /// Who gave it, if that was not the store: then no budget was charged.
+    others: Option<Source>,
 }
 
 /// Those who wait: what they need, and what they are told.
@@ -123,7 +123,7 @@ impl Ask for Refills {
         let Taken {
             mut slice,
             denial,
-            is_budget,
+            others,
             ..
         } = match self.take(&account, plan).await {
             Ok(taken) => taken,
@@ -137,17 +137,25 @@ impl Ask for Refills {
             // They asked before the store was, so that its answer is theirs however old it is.
             Some((slice, report)) if slice.left >= cost => {
                 let charge = slice.spend(cost)?;
-                Some(Ok(report.told(now, slice.left, charge)))
+                let told = report.told(now, slice.left, charge);
+                Some(Ok(match others {
+                    Some(others) => told.with_source(others),
+                    None => told,
+                }))
             }
             _ => denial.clone().filter(|_| cost == 1).map(Ok),
         });
+        if let Some((slice, _)) = slice.take_if(|_| others.is_some()) {
+            self.shared.stats.lose(slice.left.into());
+        }
         if waiting.open().next().is_some() {
-            let left = slice.take().map(|(slice, _)| slice);
+            let left = slice.take_if(|_| account.is_of(plan.generation));
+            let left = left.map(|(slice, _)| slice);
             self.one_by_one(&account, left, &mut waiting).await;
         } else if let Some((slice, report)) = slice
             && slice.left > 0
         {
-            self.hold(account, slice, report, plan, is_budget, runtime);
+            self.hold(account, slice, report, plan.generation, runtime);
         }
         waiting.done()
     }
@@ -204,7 +212,8 @@ impl Refills {
             return failed.map_or(Ok(taken), Err);
         };
         self.shared.stats.took(taken.units);
-        taken.is_budget = matches!(decision.source(), Source::Store | Source::Lease);
+        let is_budget = matches!(decision.source(), Source::Store | Source::Lease);
+        taken.others = (!is_budget).then(|| decision.source());
         let algorithm = account.check(0).policy.algorithm();
         let slice = Slice::new(algorithm, taken.units, &decision, sent, self.shared.term);
         taken.slice = Some((slice, Report::new(decision, heard)));
@@ -233,19 +242,13 @@ impl Refills {
         account: Arc<Account>,
         slice: Slice,
         report: Report,
-        plan: Plan,
-        is_budget: bool,
+        generation: u64,
         runtime: Option<Handle>,
     ) {
-        let left = slice.left;
         let Some(runtime) = runtime else {
-            return self.shared.stats.lose(left.into());
+            return self.shared.stats.lose(slice.left.into());
         };
-        if !is_budget {
-            // Nobody's budget was charged.
-            return self.shared.stats.lose(left.into());
-        }
-        let put = account.put(slice, report, plan.generation, self.shared.now());
+        let put = account.put(slice, report, generation, self.shared.now());
         self.shared.stats.lose(put.void.into());
         let (shared, inner) = (Arc::clone(&self.shared), Arc::clone(&self.inner));
         if !put.excess.is_empty() {

@@ -287,11 +287,20 @@ async fn what_was_not_charged_is_not_held() {
     for source in [Source::Open, Source::Local, Source::Unlimited] {
         *scene.store.speaks_for.lock().unwrap() = Some(source);
         for _ in 0..50 {
-            assert!(ask(&process, check(&policy)).await.is_allowed());
+            let decision = ask(&process, check(&policy)).await;
+            assert_eq!((decision.is_allowed(), decision.source()), (true, source));
             settle().await;
             assert!(process.decide_now(&check(&policy)).is_none());
         }
     }
+    // Nor is it given back, where it is not what somebody needs.
+    let rest = scene.store.remaining(check(&policy)).await;
+    let all = [check(&policy).with_cost(rest - 5)];
+    scene.store.memory.decide(&all, Join::Each).await;
+    for _ in 0..3 {
+        ask(&process, check(&policy).with_cost(7)).await;
+    }
+    assert_eq!(scene.store.back(), []);
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@
 //! - `store`: what is in the store; `faults`: what is said when it fails, and how it recovers;
 //! - `start`: what is checked at start-up; `access`: ways to a server;
 //! - `cluster`, `sentinel`: servers that move;
-//! - `refund`: corrections;
+//! - `refund`: corrections; `leased`: budgets that are spent in slices;
 //! - `many`: several clients, processes and clocks; `merged`: checks that are asked together.
 
 mod access;
 mod faults;
+mod leased;
 mod many;
 mod merged;
 mod moving;
