@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use ratelimit_core::{
-    Adjust, Algorithm, Answers, Check, Error, ErrorKind, Join, KeyState, Timestamp,
+    Adjust, Algorithm, Answers, Check, Decision, Error, ErrorKind, Join, KeyState, Timestamp,
 };
 use redis::Value;
 
@@ -77,13 +77,13 @@ impl RedisBackend {
         // decide takes its way.
         let mut by_exchange: Vec<usize> = Vec::new();
         let mut set_apart: Vec<String> = Vec::new();
-        let mut answers: Answers = checks.iter().map(|_| Err(no_state())).collect();
+        let mut answers: Vec<Option<Result<Decision, Error>>> = vec![None; checks.len()];
         let mut places = Vec::with_capacity(checks.len());
         let mut questions = Vec::with_capacity(checks.len());
         for (place, check) in checks.iter().enumerate() {
             let name = self.name(check);
             if let Some(error) = self.refuse(check) {
-                answers[place] = Err(error);
+                answers[place] = Some(Err(error));
             } else if check.cost == 0 || (!set_apart.is_empty() && set_apart.contains(&name)) {
                 by_exchange.push(place);
                 set_apart.push(name);
@@ -96,16 +96,20 @@ impl RedisBackend {
         for (place, told) in places.into_iter().zip(told) {
             answers[place] = match told {
                 Ok(told) if matches!(told.outcome, ALLOWED | DENIED) => {
-                    answer(&checks[place], &told)
+                    Some(answer(&checks[place], &told))
                 }
-                Ok(told) if told.outcome == BROKEN => Err(no_state()),
+                Ok(told) if told.outcome == BROKEN => Some(Err(no_state())),
                 Ok(_) => {
                     by_exchange.push(place);
-                    continue;
+                    None
                 }
-                Err(error) => Err(error),
+                Err(error) => Some(Err(error)),
             };
         }
+        let answers = answers.into_iter();
+        let mut answers: Answers = answers
+            .map(|answer| answer.unwrap_or_else(|| Err(no_state())))
+            .collect();
         by_exchange.sort_unstable();
         if !by_exchange.is_empty() {
             self.each_by_exchange(checks, &by_exchange, &mut answers)

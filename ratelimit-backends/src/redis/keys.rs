@@ -1,7 +1,5 @@
 //! What a key is called in the store.
 
-use std::fmt::Write as _;
-
 use ratelimit_core::{Check, KeyRef};
 use sha2::{Digest, Sha256};
 
@@ -31,7 +29,14 @@ fn push_key(name: &mut String, key: KeyRef<'_>) {
     // No escaped key has this sign.
     name.push('=');
     for byte in Sha256::digest(&*bytes) {
-        let _ = write!(name, "{byte:02x}");
+        push_hex(name, byte);
+    }
+}
+
+fn push_hex(name: &mut String, byte: u8) {
+    for digit in [byte >> 4, byte & 0xf] {
+        let letter = if digit < 10 { b'0' } else { b'a' - 10 };
+        name.push(char::from(letter + digit));
     }
 }
 
@@ -40,7 +45,8 @@ fn escape(name: &mut String, bytes: &[u8]) {
         if byte.is_ascii_alphanumeric() || b"_-.@".contains(byte) {
             name.push(char::from(*byte));
         } else {
-            let _ = write!(name, "%{byte:02x}");
+            name.push('%');
+            push_hex(name, *byte);
         }
     }
 }
