@@ -39,10 +39,12 @@ for i = 1, #KEYS do
           others = sub(before, 4, place - 1) .. sub(before, place + 28)
           if place > 4 then others = sub(others, 1, 4 * 28) end
         end
-      elseif #before ~= 31 then
+      elseif #before ~= 31 or known ~= 1 then
         stored = nil
       end
-      if format ~= 1 or of ~= algorithm or known < 1 or stored ~= period then
+      -- What no state can be is told by those who know more of them.
+      if format ~= 1 or of ~= algorithm or stored ~= period
+        or s >= 18446744073 or n >= 1e9 or (p > 0 and p >= stored_q) then
         outcome = UNFIT
       else
         if stored_q ~= q and p > 0 then

@@ -33,6 +33,8 @@ local function bucket(check, at, state)
   local ds, dn, dp = 0, 0, 0
   if state then
     local s, n, p, stored_q = unpack_('>I8I4I4I4', state)
+    -- What no state can be is told by those who know more of them.
+    if s >= 18446744073 or n >= 1e9 or (p > 0 and p >= stored_q) then return UNFIT end
     if stored_q ~= q and p > 0 then
       p = 0; n = n + 1
       if n == 1e9 then n = 0; s = s + 1 end
@@ -170,7 +172,6 @@ end
 -- What is stored, with the states of these rates first, as other limits had other periods; nothing where one of them is
 -- not known. The others stay, up to four.
 local function fit(check, stored, rates, known, width, step)
-  if #stored ~= 3 + known * width then return end
   local others, first = {}, {}
   for i = 1, known do others[i] = sub(stored, 4 + (i - 1) * width, 3 + i * width) end
   for rate = 1, rates do
@@ -196,6 +197,7 @@ local function decide(check, before)
     local format, of, count = unpack_('>I1I1I1', stored)
     if format ~= 1 or of ~= algorithm or (count > 0 and count < rates) then return UNFIT end
     known = count
+    if algorithm ~= 3 and #stored ~= 3 + known * (8 + WIDTH[algorithm]) then return UNFIT end
     if known > 1 and algorithm ~= 3 then
       local width, step = 8 + WIDTH[algorithm], 8 + ARG[algorithm]
       if not fits(check, stored, rates, width, step) then

@@ -107,6 +107,70 @@ async fn a_state_of_a_later_release_is_not_misread() {
     );
 }
 
+/// Bytes as `redis-cli` reads them.
+fn quoted(bytes: &[u8]) -> String {
+    let bytes: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    format!("\"{bytes}\"")
+}
+
+/// A bucket's state of an hour: seconds, nanoseconds, the fraction of one and its denominator.
+fn bucket_of_an_hour((s, n, p, q): (u64, u32, u32, u32)) -> Vec<u8> {
+    let mut bytes = 3_600_000_000_000_u64.to_be_bytes().to_vec();
+    bytes.extend(s.to_be_bytes());
+    for part in [n, p, q] {
+        bytes.extend(part.to_be_bytes());
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn numbers_that_no_state_has_are_said_and_left() {
+    let server = Redis::start();
+    let backend = backend(&server).await;
+    let key = KeyBuf::of("k");
+    let impossible = [
+        (1, 1_000_000_000, 0, 1),
+        (1, u32::MAX, 0, 1),
+        (1, 0, 1, 1),
+        (1, 0, 7, 0),
+        (u64::MAX, 0, 0, 1),
+        (18_446_744_074, 0, 0, 1),
+    ];
+    for algorithm in Algorithm::ALL.into_iter().filter(|it| it.is_bucket()) {
+        let name = format!("ratelimit:{{t%01k}}:p:{}", algorithm.name());
+        // With one limit and with two there are different scripts, and other limits are looked for elsewhere.
+        for limits in ["3/h", "3/h, 9/d", "9/d"] {
+            let policy = policy(algorithm, limits);
+            let check = Check::new(&policy, policy.limits(), key.as_ref());
+            for numbers in impossible {
+                let mut state = vec![1, algorithm.number(), 1];
+                state.extend(bucket_of_an_hour(numbers));
+                server.ask(&format!("SET {name} {}", quoted(&state)));
+                let before = server.ask(&format!("DUMP {name}"));
+                for join in [Join::Each, Join::All] {
+                    let answer = backend.decide(&[check], join).await.remove(0);
+                    assert_eq!(
+                        answer.expect_err("no state").message(),
+                        "the stored state has numbers that no state has",
+                        "{algorithm} {limits} {numbers:?}"
+                    );
+                }
+                assert_eq!(server.ask(&format!("DUMP {name}")), before);
+            }
+            // What follows is no state of a rate either.
+            let mut long = vec![1, algorithm.number(), 1];
+            long.extend(bucket_of_an_hour((1, 0, 0, 1)));
+            long.push(0);
+            server.ask(&format!("SET {name} {}", quoted(&long)));
+            let answer = backend.decide(&[check], Join::Each).await.remove(0);
+            assert_eq!(
+                answer.expect_err("no state").message(),
+                "something stands behind the stored state"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_state_spoils_nobody_elses_answer() {
     let server = Redis::start();
