@@ -109,8 +109,8 @@ async fn a_state_of_a_later_release_is_not_misread() {
 
 /// Bytes as `redis-cli` reads them.
 fn quoted(bytes: &[u8]) -> String {
-    let bytes: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
-    format!("\"{bytes}\"")
+    let bytes: Vec<_> = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    format!("\"{}\"", bytes.concat())
 }
 
 /// A bucket's state of an hour: seconds, nanoseconds, the fraction of one and its denominator.
