@@ -5,6 +5,8 @@
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 
+#[cfg(any(feature = "_sql", feature = "mongodb", feature = "redis"))]
+mod apart;
 #[cfg(any(feature = "layers", feature = "redis"))]
 mod batcher;
 #[cfg(any(feature = "layers", feature = "memory"))]
@@ -13,9 +15,21 @@ mod hash;
 pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(any(
+    feature = "_sql",
+    feature = "memcached",
+    feature = "mongodb",
+    feature = "redis"
+))]
+mod names;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(feature = "redis")]
+#[cfg(any(
+    feature = "_sql",
+    feature = "cas",
+    feature = "mongodb",
+    feature = "redis"
+))]
 mod stepwise;
 #[cfg(any(feature = "layers", feature = "redis"))]
 mod within;

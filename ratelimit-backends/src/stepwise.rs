@@ -1,6 +1,196 @@
-//! The shared step: what a batch of checks makes of the states of its keys, for stores that compare and swap.
+//! The shared step: what a caller's questions make of the states of their keys, for stores that compare and swap, or
+//! lock what they change.
 
-use ratelimit_core::{Answers, Check, Decision, Error, Join, KeyState, Outcome, Timestamp};
+use std::collections::HashMap;
+
+use ratelimit_core::{
+    Adjust, Algorithm, Answers, Capabilities, Check, Decision, Error, ErrorKind, Join, KeyState,
+    Outcome, Timestamp,
+};
+
+/// What a caller asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work<'a> {
+    Decide(&'a [Check<'a>], Join),
+    Peek(&'a [Check<'a>]),
+    Adjust(&'a [Adjust<'a>]),
+}
+
+impl<'a> Work<'a> {
+    /// What the questions are about.
+    pub(crate) fn checks(self) -> impl Iterator<Item = &'a Check<'a>> {
+        let (checks, adjusts): (&[Check<'a>], &[Adjust<'a>]) = match self {
+            Self::Decide(checks, _) | Self::Peek(checks) => (checks, &[]),
+            Self::Adjust(adjusts) => (&[], adjusts),
+        };
+        checks.iter().chain(adjusts.iter().map(|it| &it.check))
+    }
+}
+
+/// The distinct keys of a batch.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) names: Vec<String>,
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// The place of each check's key among them.
+    pub(crate) places: Vec<usize>,
+}
+
+impl Batch {
+    pub(crate) fn of<'c>(
+        checks: impl Iterator<Item = &'c Check<'c>>,
+        name: impl Fn(&Check<'_>) -> String,
+    ) -> Self {
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut algorithms = Vec::new();
+        let places = checks.map(|check| {
+            *known.entry(name(check)).or_insert_with(|| {
+                algorithms.push(check.policy.algorithm());
+                algorithms.len() - 1
+            })
+        });
+        let places: Vec<_> = places.collect();
+        let mut names = vec![String::new(); known.len()];
+        for (name, place) in known {
+            names[place] = name;
+        }
+        Self {
+            names,
+            algorithms,
+            places,
+        }
+    }
+}
+
+/// What is in the store of the keys of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) now: Timestamp,
+    pub(crate) states: Vec<KeyState>,
+    /// Why what is there is no state; it is not replaced then.
+    faults: Vec<Option<Error>>,
+}
+
+impl Found {
+    /// One value for each key: none where there is something else than bytes, empty where there is nothing.
+    pub(crate) fn of<'v>(
+        now: Timestamp,
+        values: impl Iterator<Item = Option<&'v [u8]>>,
+        algorithms: &[Algorithm],
+    ) -> Self {
+        let mut found = Self {
+            now,
+            ..Self::default()
+        };
+        for (bytes, algorithm) in values.zip(algorithms) {
+            let read = match bytes {
+                Some(bytes) => state(bytes, *algorithm),
+                None => Err(no_state()),
+            };
+            let (state, fault) = match read {
+                Ok(state) => (state, None),
+                Err(error) => (KeyState::fresh(*algorithm), Some(error)),
+            };
+            found.states.push(state);
+            found.faults.push(fault);
+        }
+        found
+    }
+
+    /// Whether a key has a state, which may be replaced.
+    pub(crate) fn is_sound(&self, place: usize) -> bool {
+        self.faults[place].is_none()
+    }
+
+    /// Answers the questions, which changes the states.
+    pub(crate) fn answer(
+        &mut self,
+        work: Work<'_>,
+        batch: &Batch,
+        capabilities: &Capabilities,
+    ) -> Answers {
+        let Self {
+            now,
+            states,
+            faults,
+        } = self;
+        let places = &batch.places[..];
+        match work {
+            Work::Decide(checks, join) => {
+                let refuse = |index: usize| {
+                    let fault = faults[places[index]].clone();
+                    fault.or_else(|| refuse(capabilities, &checks[index]))
+                };
+                decide(checks, places, states, join, *now, refuse)
+            }
+            Work::Peek(checks) => {
+                let checks = checks.iter().zip(places);
+                let peek = |(check, place): (&Check<'_>, &usize)| {
+                    let fault = faults[*place].clone();
+                    match fault.or_else(|| refuse(capabilities, check)) {
+                        Some(error) => Err(error),
+                        None => Ok(states[*place].peek(check, *now)),
+                    }
+                };
+                checks.map(peek).collect()
+            }
+            Work::Adjust(adjusts) => {
+                let adjusts = adjusts.iter().zip(places);
+                let adjust = |(adjust, place): (&Adjust<'_>, &usize)| match &faults[*place] {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(states[*place].adjust(adjust, *now)),
+                };
+                adjusts.map(adjust).collect()
+            }
+        }
+    }
+}
+
+/// Why a check cannot be decided at all.
+pub(crate) fn refuse(capabilities: &Capabilities, check: &Check<'_>) -> Option<Error> {
+    let algorithm = check.policy.algorithm();
+    if let Some(incapable) = capabilities.refuse(algorithm, check.limits) {
+        return Some(incapable.into());
+    }
+    let capacity = check.capacity();
+    (check.cost > capacity).then(|| Error::unsatisfiable(check.cost, capacity))
+}
+
+/// The state that is stored as these bytes; nothing is a fresh one.
+pub(crate) fn state(bytes: &[u8], algorithm: Algorithm) -> Result<KeyState, Error> {
+    if bytes.is_empty() {
+        return Ok(KeyState::fresh(algorithm));
+    }
+    let state = KeyState::decode(bytes)?;
+    if state.algorithm() == algorithm {
+        Ok(state)
+    } else {
+        Err(no_state())
+    }
+}
+
+/// What is stored of a state, and for how many milliseconds; nothing where it equals a fresh one. A clock that is
+/// injected may step back, which can make a state count again that is over: there it is kept for longer.
+pub(crate) fn stored(state: &KeyState, now: Timestamp, injected: bool) -> (Vec<u8>, u64) {
+    let fresh_at = state.fresh_at();
+    let left = fresh_at.since(now).as_nanos();
+    if left == 0 && !(injected && fresh_at > Timestamp::default()) {
+        return (Vec::new(), 0);
+    }
+    let mut bytes = Vec::new();
+    state.encode(&mut bytes);
+    let longer = if injected { LONGER_MS } else { 0 };
+    let keep = u64::try_from(left.div_ceil(1_000_000)).unwrap_or(u64::MAX / 2);
+    (bytes, keep + longer)
+}
+
+/// How much longer keys are kept than they are live where the store's clock is not the one that decides.
+const LONGER_MS: u64 = 3_600_000;
+
+pub(crate) fn no_state() -> Error {
+    let message = "what is stored under the key is no state of ours";
+    Error::new(ErrorKind::Protocol, message)
+}
 
 /// Decides checks on the states of their keys, which change as the checks are charged. `places` says
 /// which state each check is about, `refuse` which of them cannot be decided at all.

@@ -1,13 +1,13 @@
 //! What a script's answer means.
 
 use ratelimit_core::{
-    Algorithm, Charge, Check, Decision, Error, ErrorKind, KeyState, Outcome, Quota, Source,
-    Timestamp,
+    Algorithm, Charge, Check, Decision, Error, Outcome, Quota, Source, Timestamp,
 };
 use redis::Value;
 
 use super::scripts::nonsense;
 use super::wire::{self, Logged};
+use crate::stepwise::state;
 
 /// The outcomes of the scripts that decide, but "it does not fit".
 pub(super) const DENIED: i64 = 0;
@@ -93,19 +93,6 @@ fn of_logs(check: &Check<'_>, told: &Told) -> Result<Decision, Error> {
     ))
 }
 
-/// The state that is stored as these bytes; nothing is a fresh one.
-pub(super) fn state(bytes: &[u8], algorithm: Algorithm) -> Result<KeyState, Error> {
-    if bytes.is_empty() {
-        return Ok(KeyState::fresh(algorithm));
-    }
-    let state = KeyState::decode(bytes)?;
-    if state.algorithm() == algorithm {
-        Ok(state)
-    } else {
-        Err(nonsense())
-    }
-}
-
 /// What is in a key, unless that is no string.
 pub(super) type Stored = Option<Vec<u8>>;
 
@@ -137,9 +124,4 @@ pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
         Value::BulkString(bytes) => Some(bytes),
         _ => None,
     }
-}
-
-pub(super) fn no_state() -> Error {
-    let message = "what is stored under the key is no state of ours";
-    Error::new(ErrorKind::Protocol, message)
 }

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use core::time::Duration;
 
 use futures_util::future::join_all;
-use ratelimit_core::{Check, Clock, Error, Join, KeyState, Timestamp};
+use ratelimit_core::{Check, Clock, Error, Join};
 
 use super::answer::{self, Told};
 use super::errors;
-use super::keys::slot;
 use super::link::{Failure, Link};
 use super::scripts::Scripts;
+use super::slots::slot;
 use super::wire;
 use crate::batcher::Ask;
-
-/// How much longer keys are kept than they are live where the server's clock is not the one that decides.
-const LONGER_MS: u64 = 3_600_000;
 
 /// A connection to the servers, and what is asked on it.
 pub(super) struct Client {
@@ -123,22 +120,6 @@ impl Client {
             }
         }
         answers
-    }
-
-    /// What is stored of a state, and for how many milliseconds; nothing where it equals a fresh one.
-    pub(super) fn stored(&self, state: &KeyState, now: Timestamp) -> (Vec<u8>, u64) {
-        let fresh_at = state.fresh_at();
-        let left = fresh_at.since(now).as_nanos();
-        // A clock that may step back can make a state count again that is over.
-        let injected = self.clock.is_some();
-        if left == 0 && !(injected && fresh_at > Timestamp::default()) {
-            return (Vec::new(), 0);
-        }
-        let mut bytes = Vec::new();
-        state.encode(&mut bytes);
-        let longer = if injected { LONGER_MS } else { 0 };
-        let keep = u64::try_from(left.div_ceil(1_000_000)).unwrap_or(u64::MAX / 2);
-        (bytes, keep + longer)
     }
 }
 

@@ -15,6 +15,7 @@ use super::link::{Link, LinkOptions, Topology};
 use super::scripts::Scripts;
 use super::target::{Access, Target};
 use super::welcome;
+use crate::apart::apart;
 use crate::batcher::{Batcher, Bounds};
 use crate::within::{prepare, within};
 
@@ -258,23 +259,7 @@ impl RedisBuilder {
     /// this thread waits for it.
     pub fn connect_blocking(self) -> Result<RedisBackend, Error> {
         let checked = self.clone();
-        let check = std::thread::Builder::new()
-            .name("ratelimit-connect".to_owned())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .map_err(|error| no_thread(&error))?;
-                runtime.block_on(checked.connect()).map(drop)
-            })
-            .map_err(|error| no_thread(&error))?;
-        match check.join() {
-            Ok(outcome) => outcome?,
-            Err(_) => {
-                let message = "the thread that connects to Redis has panicked";
-                return Err(Error::new(ErrorKind::Other, message));
-            }
-        }
+        apart(async move { checked.connect().await.map(drop) })?;
         self.lazy()
     }
 
@@ -312,11 +297,6 @@ impl RedisBuilder {
         }
         Ok(())
     }
-}
-
-fn no_thread(error: &std::io::Error) -> Error {
-    let message = format!("the thread that connects to Redis did not start: {error}");
-    Error::new(ErrorKind::Other, message)
 }
 
 impl fmt::Debug for RedisBuilder {

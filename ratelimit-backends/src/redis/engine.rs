@@ -4,25 +4,17 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use ratelimit_core::{
-    Adjust, Algorithm, Answers, Check, Decision, Error, ErrorKind, Join, KeyState, Timestamp,
+    Adjust, Algorithm, Answers, Check, Decision, Error, ErrorKind, Join, KeyState,
 };
 use redis::Value;
 
 use super::RedisBackend;
-use super::answer::{ALLOWED, BROKEN, DENIED, Stored, Told, answer, no_state, state, values};
-use super::keys::storage_key;
-use crate::stepwise;
+use super::answer::{ALLOWED, BROKEN, DENIED, Told, answer, values};
+use crate::names::storage_key;
+use crate::stepwise::{self, Batch, Found, Work, no_state, state};
 
 /// How often an exchange is tried while others are faster.
 const TRIES: u32 = 64;
-
-/// The distinct keys of a batch.
-struct Batch {
-    names: Vec<String>,
-    algorithms: Vec<Algorithm>,
-    /// The place of each check's key among them.
-    places: Vec<usize>,
-}
 
 impl RedisBackend {
     pub(super) fn name(&self, check: &Check<'_>) -> String {
@@ -30,34 +22,12 @@ impl RedisBackend {
     }
 
     fn batch<'c>(&self, checks: impl Iterator<Item = &'c Check<'c>>) -> Batch {
-        let mut known: HashMap<String, usize> = HashMap::new();
-        let mut algorithms = Vec::new();
-        let places = checks.map(|check| {
-            *known.entry(self.name(check)).or_insert_with(|| {
-                algorithms.push(check.policy.algorithm());
-                algorithms.len() - 1
-            })
-        });
-        let places: Vec<_> = places.collect();
-        let mut names = vec![String::new(); known.len()];
-        for (name, place) in known {
-            names[place] = name;
-        }
-        Batch {
-            names,
-            algorithms,
-            places,
-        }
+        Batch::of(checks, |check| self.name(check))
     }
 
     /// Why a check cannot be decided at all.
     fn refuse(&self, check: &Check<'_>) -> Option<Error> {
-        let algorithm = check.policy.algorithm();
-        if let Some(incapable) = self.capabilities.refuse(algorithm, check.limits) {
-            return Some(incapable.into());
-        }
-        let capacity = check.capacity();
-        (check.cost > capacity).then(|| Error::unsatisfiable(check.cost, capacity))
+        stepwise::refuse(&self.capabilities, check)
     }
 
     pub(super) async fn decide_batch(
@@ -123,7 +93,7 @@ impl RedisBackend {
         let which = which.iter().map(|place| (*place, &checks[*place]));
         let groups = self.by_slot(which).into_iter().map(|group| async move {
             let some: Vec<_> = group.iter().map(|place| checks[*place]).collect();
-            let decided = self.decide_by_exchange(&some, Join::Each).await;
+            let decided = self.exchange(Work::Decide(&some, Join::Each)).await;
             (group, super::each(&some, decided))
         });
         put(answers, join_all(groups).await);
@@ -158,7 +128,7 @@ impl RedisBackend {
         }
         let usual = |check: &Check<'_>| check.cost > 0 && self.refuse(check).is_none();
         if !checks.iter().all(usual) {
-            return self.decide_by_exchange(checks, Join::All).await;
+            return self.exchange(Work::Decide(checks, Join::All)).await;
         }
         let client = self.client();
         let questions: Vec<_> = checks
@@ -176,7 +146,7 @@ impl RedisBackend {
         // Nothing was charged: what each of them says is worked out together, from what was there.
         match self.none(checks, &told) {
             Some(answers) => Ok(answers),
-            None => self.decide_by_exchange(checks, Join::All).await,
+            None => self.exchange(Work::Decide(checks, Join::All)).await,
         }
     }
 
@@ -203,28 +173,11 @@ impl RedisBackend {
         denied.then_some(answers)
     }
 
-    async fn decide_by_exchange(&self, checks: &[Check<'_>], join: Join) -> Result<Answers, Error> {
-        let batch = self.batch(checks.iter());
-        self.exchange(&batch, |found| {
-            let Found {
-                now,
-                states,
-                faults,
-            } = found;
-            let refuse = |index: usize| {
-                let fault = faults[batch.places[index]].clone();
-                fault.or_else(|| self.refuse(&checks[index]))
-            };
-            stepwise::decide(checks, &batch.places, states, join, *now, refuse)
-        })
-        .await
-    }
-
     pub(super) async fn peek_batch(&self, checks: &[Check<'_>]) -> Answers {
         let groups = self.by_slot(checks.iter().enumerate());
         let groups = groups.into_iter().map(|group| async move {
             let some: Vec<_> = group.iter().map(|place| checks[*place]).collect();
-            let peeked = self.peek_slot(&some).await;
+            let peeked = self.exchange(Work::Peek(&some)).await;
             (group, super::each(&some, peeked))
         });
         let mut answers: Answers = checks.iter().map(|_| Err(no_state())).collect();
@@ -261,48 +214,12 @@ impl RedisBackend {
         Ok(())
     }
 
-    async fn peek_slot(&self, checks: &[Check<'_>]) -> Result<Answers, Error> {
-        let batch = self.batch(checks.iter());
-        self.exchange(&batch, |found| {
-            let checks = checks.iter().zip(&batch.places);
-            checks
-                .map(
-                    |(check, place)| match found.fault(*place).or_else(|| self.refuse(check)) {
-                        Some(error) => Err(error),
-                        None => Ok(found.states[*place].peek(check, found.now)),
-                    },
-                )
-                .collect()
-        })
-        .await
-    }
-
-    pub(super) async fn adjust_by_exchange(
-        &self,
-        adjusts: &[Adjust<'_>],
-    ) -> Result<Answers, Error> {
-        let batch = self.batch(adjusts.iter().map(|adjust| &adjust.check));
-        self.exchange(&batch, |found| {
-            let adjusts = adjusts.iter().zip(&batch.places);
-            adjusts
-                .map(|(adjust, place)| match found.fault(*place) {
-                    Some(error) => Err(error),
-                    None => Ok(found.states[*place].adjust(adjust, found.now)),
-                })
-                .collect()
-        })
-        .await
-    }
-
-    /// Reads the states, lets something work on them, and stores what it changed if nothing has changed
-    /// since; else it works again on what is there now.
-    async fn exchange<R>(
-        &self,
-        batch: &Batch,
-        mut work: impl FnMut(&mut Found) -> R,
-    ) -> Result<R, Error> {
+    /// Reads the states, works on them, and stores what has changed if nobody else changed it since; else works
+    /// again on what is there now. The keys are of one slot.
+    pub(super) async fn exchange(&self, work: Work<'_>) -> Result<Answers, Error> {
+        let batch = self.batch(work.checks());
         if batch.names.is_empty() {
-            return Ok(work(&mut Found::default()));
+            return Ok(Answers::new());
         }
         let client = self.client();
         let slot = client.slot(&batch.names[0]);
@@ -317,13 +234,14 @@ impl RedisBackend {
                 .call((&client.link, slot), &names, &arguments)
                 .await?;
             let (now, before) = values(reply, &order)?;
-            let mut found = Found::of(now, &before, &batch.algorithms);
-            let done = work(&mut found);
+            let values = before.iter().map(Option::as_deref);
+            let mut found = Found::of(now, values, &batch.algorithms);
+            let done = found.answer(work, &batch, &self.capabilities);
             let mut changes = Vec::new();
             for (place, (before, state)) in before.iter().zip(&found.states).enumerate() {
-                let (bytes, keep) = client.stored(state, now);
+                let (bytes, keep) = stepwise::stored(state, now, client.clock.is_some());
                 if let Some(before) = before
-                    && found.faults[place].is_none()
+                    && found.is_sound(place)
                     && bytes != *before
                 {
                     changes.push((place, before, bytes, keep));
@@ -357,41 +275,6 @@ impl RedisBackend {
             ErrorKind::Overloaded,
             format!("others changed the key {TRIES} times meanwhile"),
         ))
-    }
-}
-
-/// What is in the store of the keys of a batch.
-#[derive(Default)]
-struct Found {
-    now: Timestamp,
-    states: Vec<KeyState>,
-    /// Why what is there is no state; it is not replaced then.
-    faults: Vec<Option<Error>>,
-}
-
-impl Found {
-    fn of(now: Timestamp, values: &[Stored], algorithms: &[Algorithm]) -> Self {
-        let mut found = Self {
-            now,
-            ..Self::default()
-        };
-        for (bytes, algorithm) in values.iter().zip(algorithms) {
-            let read = match bytes {
-                Some(bytes) => state(bytes, *algorithm),
-                None => Err(no_state()),
-            };
-            let (state, fault) = match read {
-                Ok(state) => (state, None),
-                Err(error) => (KeyState::fresh(*algorithm), Some(error)),
-            };
-            found.states.push(state);
-            found.faults.push(fault);
-        }
-        found
-    }
-
-    fn fault(&self, place: usize) -> Option<Error> {
-        self.faults[place].clone()
     }
 }
 

@@ -4,7 +4,7 @@
 //!   them at start-up.
 //! - `link`: the way to the server that decides: connections, and the nodes of a cluster; `errors`: what is made of
 //!   their failures.
-//! - `keys`: what a key is called in the store; `wire`: what the scripts are told; `answer`: what they say.
+//! - `slots`: where a key is in a cluster; `wire`: what the scripts are told; `answer`: what they say.
 //! - `scripts`: how they are called. `decide.lua`: the arithmetic, as the store does it; `bucket.lua`: the most
 //!   usual part of it, faster; `refund.lua`: corrections; `exchange.lua`: compare and swap.
 //! - `ask`: many questions in one call; `engine`: a caller's questions; `refund`: its corrections; here are the
@@ -15,11 +15,11 @@ mod ask;
 mod builder;
 mod engine;
 mod errors;
-mod keys;
 mod link;
 mod refund;
 mod scripts;
 mod secrets;
+mod slots;
 mod target;
 mod welcome;
 mod wire;

@@ -8,9 +8,10 @@ use ratelimit_core::{
 use redis::Value;
 
 use super::RedisBackend;
-use super::answer::{bytes, instant, no_state, state};
+use super::answer::{bytes, instant};
 use super::scripts::nonsense;
 use super::wire;
+use crate::stepwise::{self, Work, no_state, state};
 
 /// How many corrections are one call at most: nobody else is served while a script runs.
 const MOST: usize = 512;
@@ -71,7 +72,7 @@ impl RedisBackend {
                 .iter()
                 .map(|place| adjusts[*place].clone())
                 .collect();
-            let exchanged = super::each(&some, self.adjust_by_exchange(&some).await);
+            let exchanged = super::each(&some, self.exchange(Work::Adjust(&some)).await);
             for (place, answer) in by_exchange.into_iter().zip(exchanged) {
                 answers[place] = answer;
             }
@@ -92,7 +93,7 @@ impl RedisBackend {
         }
         let mut state = state(&adjusted.before, algorithm)?;
         let decision = state.adjust(adjust, now);
-        if self.client().stored(&state, now).0 == adjusted.after {
+        if stepwise::stored(&state, now, self.client().clock.is_some()).0 == adjusted.after {
             Ok(decision)
         } else {
             Err(nonsense())
