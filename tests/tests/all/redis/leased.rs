@@ -1,5 +1,6 @@
 //! Budgets in Redis of which several processes hold slices.
 
+use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
 
@@ -66,8 +67,15 @@ async fn a_window_is_exact_across_processes() {
         backend.close().await;
     }
     let (last, stats) = &processes[0];
-    while ask(last, &policy).await {
-        admitted += 1;
+    // On a busy machine a slice of the last one may be over, and on its way back, at any moment.
+    for _ in 0..200 {
+        while ask(last, &policy).await {
+            admitted += 1;
+        }
+        if admitted >= LIMIT {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(admitted, LIMIT, "{stats:?}");
 }
