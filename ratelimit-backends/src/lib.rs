@@ -7,7 +7,7 @@
 
 #[cfg(any(feature = "_sql", feature = "mongodb", feature = "redis"))]
 mod apart;
-#[cfg(any(feature = "layers", feature = "redis"))]
+#[cfg(any(feature = "_sql", feature = "layers", feature = "redis"))]
 mod batcher;
 #[cfg(any(feature = "layers", feature = "memory"))]
 mod hash;
@@ -24,6 +24,8 @@ pub mod memory;
 mod names;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "_sql")]
+pub mod sql;
 #[cfg(any(
     feature = "_sql",
     feature = "cas",
@@ -31,5 +33,6 @@ pub mod redis;
     feature = "redis"
 ))]
 mod stepwise;
-#[cfg(any(feature = "layers", feature = "redis"))]
+
+#[cfg(any(feature = "_sql", feature = "layers", feature = "redis"))]
 mod within;

@@ -5,11 +5,15 @@
 //! installs all of them.
 
 pub mod cluster;
+pub mod mariadb;
 pub mod options;
+pub mod postgres;
 mod process;
+pub use process::Folder;
 pub mod proxy;
 pub mod redis;
 pub mod sentinel;
+mod template;
 pub mod tls;
 pub mod valkey;
 mod wire;

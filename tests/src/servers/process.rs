@@ -21,7 +21,7 @@ pub(super) struct Program {
 
 /// A folder that goes when this does.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 /// A program that was started, and the folder that is its own.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct State {
 
 impl Folder {
     /// A new one, empty.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         static FOLDERS: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
@@ -55,19 +55,19 @@ impl Folder {
     }
 
     /// The path of a file in it.
-    pub(super) fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
     /// Writes a file in it, and returns its path.
-    pub(super) fn write(&self, name: &str, text: &str) -> String {
+    pub fn write(&self, name: &str, text: &str) -> String {
         let file = self.file(name);
         fs::write(&file, text).expect("a file in the temporary folder");
         file
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -117,12 +117,17 @@ impl Process {
 
     fn signal(&self, signal: &str, frozen: bool) {
         let mut state = self.state();
-        let id = state.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status();
-        assert!(
-            sent.is_ok_and(|it| it.success()),
-            "kill {signal} {id} failed"
-        );
+        let mut ids = vec![state.child.id()];
+        let mut seen = 0;
+        // Some servers have a process for each connection.
+        while let Some(id) = ids.get(seen) {
+            ids.extend(children(*id));
+            seen += 1;
+        }
+        let ids = ids.iter().map(u32::to_string);
+        // A child may have ended meanwhile.
+        let sent = Command::new("kill").arg(signal).args(ids).output();
+        assert!(sent.is_ok(), "kill {signal} failed");
         state.frozen = frozen;
     }
 
@@ -174,6 +179,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The processes that a process has started, and that still run.
+fn children(id: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let children = children.unwrap_or_default();
+    children.split_whitespace().flat_map(str::parse).collect()
 }
 
 fn spawn(program: &Program, arguments: &[String], folder: &Folder) -> Child {

@@ -1,11 +1,11 @@
 //! [`Valkey`]: a server that came from Redis, and speaks like it.
 
 use std::env;
-use std::path::PathBuf;
 
 use super::options::Options;
 use super::process::Program;
 use super::redis::Redis;
+use super::template::installed;
 
 /// The program's name.
 const SERVER: &str = "valkey-server";
@@ -31,18 +31,6 @@ impl Valkey {
         let install = ".ci/servers";
         Options::new(Program { path, install })
     }
-}
-
-/// The folder of the servers that no distribution's package has: that of the workspace, if the variable
-/// `RATELIMIT_SERVERS` names no other.
-fn installed() -> PathBuf {
-    let named = env::var_os("RATELIMIT_SERVERS").map(PathBuf::from);
-    named.unwrap_or_else(|| {
-        // What runs tests sets it, and the folder may have moved since they were compiled.
-        let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let package = package.unwrap_or_else(|| "tests".into());
-        package.join("../target/servers")
-    })
 }
 
 fn is_on_path(program: &str) -> bool {

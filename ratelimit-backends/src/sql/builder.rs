@@ -1,0 +1,297 @@
+//! [`SqlBuilder`]: the options of a [`SqlBackend`].
+
+use core::fmt;
+use core::pin::pin;
+use core::time::Duration;
+use std::sync::Arc;
+
+use ratelimit_core::{
+    Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, ErrorKind, JoinScope,
+};
+
+use super::SqlBackend;
+use super::ask::Client;
+use super::connections;
+use super::store::Table;
+use super::target::{Database, Target};
+use super::welcome;
+use crate::apart::apart;
+use crate::batcher::{Batcher, Bounds};
+use crate::within::{prepare, within};
+
+/// Makes a [`SqlBackend`].
+#[derive(Clone)]
+pub struct SqlBuilder {
+    target: Target,
+    pub(super) prefix: String,
+    table: String,
+    migrate: bool,
+    clock: Option<Arc<dyn Clock>>,
+    pub(super) timeout: Duration,
+    connect_timeout: Duration,
+    back_off: (Duration, Duration),
+    connections: usize,
+    in_flight: usize,
+    max_batch: usize,
+    max_waiting: usize,
+    max_log: u32,
+}
+
+/// Checks of one caller in one statement.
+const LARGEST: usize = 512;
+
+/// The longest prefix that leaves room for a name.
+const LONGEST_PREFIX: usize = 95;
+
+/// The longest name that every database takes.
+const LONGEST_TABLE: usize = 63;
+
+impl SqlBuilder {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            prefix: "ratelimit".into(),
+            table: "ratelimit".into(),
+            migrate: true,
+            clock: None,
+            timeout: SqlBackend::DEFAULT_TIMEOUT,
+            connect_timeout: Duration::from_secs(2),
+            back_off: (Duration::from_millis(10), Duration::from_secs(1)),
+            connections: 8,
+            in_flight: 2,
+            max_batch: 128,
+            max_waiting: 16_384,
+            max_log: Capabilities::DEFAULT_MAX_LOG,
+        }
+    }
+
+    /// What the names of all keys start with; default `ratelimit`. Programs that share a table and must not share budgets have
+    /// different ones. Up to 95 letters, digits and `_ - . : @`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// The table, `schema.table` where there are schemas; default `ratelimit`. Letters, digits and `_`.
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = table.into();
+        self
+    }
+
+    /// Whether [`connect`](Self::connect) makes the table if it is missing; default `true`. [`schema`](Self::schema) says how it
+    /// is made by hand.
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// A clock for tests; unless one is given, the server's decides.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// How long a decision may take, connecting and waiting for others included; default 250 ms.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long it may take to connect; default 2 s. Calls that need the connection meanwhile are given up when their own
+    /// [timeout](Self::timeout) is over, but the attempt goes on.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long no attempt to connect is made after one that failed: the first of these times, twice as long after each more, up
+    /// to the second; default 10 ms to 1 s. Calls fail at once meanwhile.
+    pub fn back_off(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.back_off = (shortest, longest);
+        self
+    }
+
+    /// How many connections are used at once, one or more; default 8. SQLite has one writer, and uses one.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// How many merged statements may be under way at once, one or more; default 2.
+    pub fn in_flight(mut self, statements: usize) -> Self {
+        self.in_flight = statements;
+        self
+    }
+
+    /// How many checks of different callers are merged into one statement at most, one or more; default 128. With 1
+    /// nothing is merged.
+    pub fn max_batch(mut self, checks: usize) -> Self {
+        self.max_batch = checks;
+        self
+    }
+
+    /// How many checks may wait, one or more; default 16,384. What comes when as many do fails at once, as
+    /// [`Overloaded`](ErrorKind::Overloaded).
+    pub fn max_waiting(mut self, checks: usize) -> Self {
+        self.max_waiting = checks;
+        self
+    }
+
+    /// The largest limit that a `sliding_window` may have; default 10,000.
+    pub fn max_log(mut self, max_log: u32) -> Self {
+        self.max_log = max_log;
+        self
+    }
+
+    /// The statements that make the table, for those who make their tables themselves.
+    pub fn schema(&self) -> Result<String, Error> {
+        self.check()?;
+        Ok(self.target.database()?.schema(&self.table))
+    }
+
+    /// The same backend with connections of its own.
+    pub(super) fn bridged(&self) -> Self {
+        Self {
+            target: self.target.bridged(),
+            ..self.clone()
+        }
+    }
+
+    /// A backend that connects when it is first asked, and counts on the table. What is wrong with the options is said at once, as
+    /// [`Configuration`](ErrorKind::Configuration).
+    pub fn lazy(self) -> Result<SqlBackend, Error> {
+        self.check()?;
+        prepare()?;
+        let bounds = connections::Bounds {
+            connections: self.connections,
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            back_off: self.back_off,
+        };
+        let table = Table {
+            name: self.table.clone(),
+            clock: self.clock.clone(),
+        };
+        let client = Client {
+            store: self.target.store(bounds, table)?,
+            capabilities: self.capabilities(self.target.database()?),
+            prefix: self.prefix.clone(),
+            timeout: self.timeout,
+            injected: self.clock.is_some(),
+        };
+        let bounds = Bounds {
+            in_flight: self.in_flight,
+            merged: self.max_batch,
+            largest: LARGEST,
+            waiting: self.max_waiting,
+        };
+        Ok(SqlBackend {
+            batcher: Batcher::new(client, bounds),
+            options: self,
+        })
+    }
+
+    fn capabilities(&self, database: Database) -> Capabilities {
+        let clock = match (&self.clock, database) {
+            (Some(_), _) => (ClockKind::Injected, Duration::from_nanos(1)),
+            #[cfg(feature = "sqlite")]
+            (None, Database::Sqlite) => (ClockKind::Process, Duration::from_nanos(1)),
+            #[allow(unreachable_patterns)] // without the other databases
+            (None, _) => (ClockKind::Server, Duration::from_micros(1)),
+        };
+        Capabilities::new(AlgorithmSet::ALL)
+            .with_delay(AlgorithmSet::EMPTY.with(Algorithm::LeakyBucket))
+            .with_refund(AlgorithmSet::ALL)
+            .with_join(JoinScope::Any)
+            .with_clock(clock.0, clock.1)
+            .with_shared(true)
+            .with_max_log(self.max_log)
+    }
+
+    /// Connects, makes the table if it is missing, and tries all that will be done with it. What is wrong is said as
+    ///
+    /// - [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does not answer;
+    /// - [`Refused`](ErrorKind::Refused): wrong password, rights that are missing, a replica, a disk that is full;
+    /// - [`Configuration`](ErrorKind::Configuration): no table, one of another version, or the options are wrong.
+    pub async fn connect(self) -> Result<SqlBackend, Error> {
+        let bound = self.timeout.saturating_mul(10);
+        let bound = bound.saturating_add(self.connect_timeout);
+        let backend = self.lazy()?;
+        let checked = welcome::check(backend.client(), backend.options.migrate);
+        within(bound, pin!(checked)).await??;
+        Ok(backend)
+    }
+
+    /// The same for a `main` that is not async. The check is made on a thread and a connection of its own, and
+    /// this thread waits for it.
+    pub fn connect_blocking(self) -> Result<SqlBackend, Error> {
+        let checked = self.bridged();
+        apart(async move {
+            let backend = checked.connect().await?;
+            ratelimit_core::Backend::close(&backend).await;
+            Ok(())
+        })?;
+        self.lazy()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
+        for (name, time) in [
+            ("timeout", self.timeout),
+            ("connect_timeout", self.connect_timeout),
+        ] {
+            if time.is_zero() {
+                return wrong(format!("a {name} of zero leaves no time for an answer"));
+            }
+        }
+        for (name, count) in [
+            ("connections", self.connections),
+            ("in_flight", self.in_flight),
+            ("max_batch", self.max_batch),
+            ("max_waiting", self.max_waiting),
+        ] {
+            if count == 0 {
+                return wrong(format!("{name} is 0, and has to be 1 or more"));
+            }
+        }
+        let (shortest, longest) = self.back_off;
+        if shortest > longest {
+            return wrong(format!(
+                "the back-off goes from {shortest:?} to {longest:?}, and has to go upwards"
+            ));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@".contains(&byte);
+        if self.prefix.len() > LONGEST_PREFIX || !self.prefix.bytes().all(allowed) {
+            let found = &self.prefix;
+            return wrong(format!(
+                "the prefix is {found:?}, and can have up to {LONGEST_PREFIX} letters, digits and `_ - . : @`"
+            ));
+        }
+        let part = |part: &str| {
+            let first = part.bytes().next();
+            first.is_some_and(|it| it.is_ascii_alphabetic() || it == b'_')
+                && part.len() <= LONGEST_TABLE
+                && part
+                    .bytes()
+                    .all(|it| it.is_ascii_alphanumeric() || it == b'_')
+        };
+        if self.table.split('.').count() > 2 || !self.table.split('.').all(part) {
+            let found = &self.table;
+            return wrong(format!(
+                "the table is {found:?}, and has to be letters, digits and `_`, with a schema and a dot before it at most"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SqlBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlBuilder")
+            .field("target", &self.target)
+            .field("table", &self.table)
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,368 @@
+//! PostgreSQL: one statement locks the rows of its keys in order, reads the clock when it has all of them, decides, and writes.
+//!
+//! Under `READ COMMITTED`, a row that is waited for is read as the one before left it. A key that has no row cannot be locked: of
+//! two that add it at the same time one finds that it is there, changes nothing, and asks again.
+
+use core::fmt::Write as _;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use ratelimit_core::{BoxFuture, Timestamp};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, Postgres, Row as _, SqlSafeStr as _, SqlStr,
+};
+
+use super::connections::Connections;
+use super::dialect;
+use super::errors::Failure;
+use super::shape::Shape;
+use super::statement::Steps;
+use super::store::{
+    Asked, Changing, Page, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
+};
+
+/// A database of PostgreSQL.
+pub(super) struct PostgresStore {
+    pub(super) connections: Connections<Postgres>,
+    table: Table,
+    statements: Mutex<HashMap<Shape, SqlStr>>,
+}
+
+/// What a connection of our own is told first: what nobody waits for any longer ends.
+pub(super) fn welcome(
+    connection: &mut PgConnection,
+    bound: Duration,
+) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+    Box::pin(async move {
+        let bound = bound.as_millis().max(1);
+        let told = AssertSqlSafe(format!("SET statement_timeout = {bound}"));
+        connection.execute(told).await.map(drop)
+    })
+}
+
+/// The time in nanoseconds: what the statement's first parameter says, or the server's.
+const NOW: &str =
+    "COALESCE($1::int8, trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000)";
+
+/// Keeps those out who make the table at the same time.
+const MAKING: i64 = 0x7261_7465_6c69_6d69;
+
+/// What makes the table.
+pub(super) fn schema(table: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} (
+  name text COLLATE \"C\" PRIMARY KEY,
+  state bytea NOT NULL,
+  expires bigint NOT NULL
+) WITH (fillfactor = 70);
+INSERT INTO {table} (name, state, expires) VALUES ('{VERSION_ROW}', '\\x{VERSION:02x}', {})
+  ON CONFLICT (name) DO NOTHING;
+",
+        i64::MAX
+    )
+}
+
+impl PostgresStore {
+    pub(super) fn new(connections: Connections<Postgres>, table: Table) -> Self {
+        Self {
+            connections,
+            table,
+            statements: Mutex::default(),
+        }
+    }
+
+    fn sql(&self, text: &str) -> SqlStr {
+        AssertSqlSafe(
+            text.replace("{table}", &self.table.name)
+                .replace("{now}", NOW),
+        )
+        .into_sql_str()
+    }
+
+    fn statement(&self, shape: Shape) -> SqlStr {
+        let statements = self.statements.lock();
+        let mut statements = statements.unwrap_or_else(PoisonError::into_inner);
+        let made = statements
+            .entry(shape)
+            .or_insert_with(|| AssertSqlSafe(decision(&self.table.name, shape)).into_sql_str());
+        made.clone()
+    }
+
+    pub(super) async fn decide(
+        &self,
+        shape: Shape,
+        asked: Vec<Asked>,
+    ) -> Result<Vec<Told>, Failure> {
+        let (statement, now) = (self.statement(shape), self.table.now());
+        self.connections
+            .with(move |connection| Box::pin(decide(connection, statement, now, shape, asked)))
+            .await
+    }
+
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        names: Vec<String>,
+        changing: Changing<T>,
+    ) -> Result<T, Failure> {
+        let now = self.table.now();
+        let add = self.sql(
+            "INSERT INTO {table} (name, state, expires) SELECT name, '', 0 FROM unnest($1::text[]) AS a(name) \
+             ON CONFLICT (name) DO NOTHING",
+        );
+        let lock = self.sql(
+            "WITH held AS MATERIALIZED \
+             (SELECT name, state FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
+             clock AS MATERIALIZED (SELECT {now} AS now FROM (SELECT count(*) FROM held) AS locked) \
+             SELECT held.name, held.state, clock.now FROM clock LEFT JOIN held ON true",
+        );
+        let store = self.sql(
+            "UPDATE {table} AS s SET state = c.state, expires = c.expires \
+             FROM unnest($1::text[], $2::bytea[], $3::int8[]) AS c(name, state, expires) WHERE s.name = c.name",
+        );
+        let remove = self.sql("DELETE FROM {table} WHERE name = ANY($1)");
+        let done = self
+            .connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+                    let mut transaction = connection.begin_with(begin).await?;
+                    let query = sqlx::query(add).bind(&names);
+                    query.execute(&mut *transaction).await?;
+                    let query = sqlx::query(lock).bind(now).bind(&names);
+                    let rows = query.fetch_all(&mut *transaction).await?;
+                    let (now, found) = states(rows)?;
+                    if found.len() < names.len() {
+                        // One was removed just now.
+                        transaction.rollback().await?;
+                        return Ok(None);
+                    }
+                    let (done, changes) = changing(now, &in_order(&names, found));
+                    if changes.is_empty() {
+                        transaction.rollback().await?;
+                        return Ok(Some(done));
+                    }
+                    let (stored, removed) = split(changes);
+                    if !stored.is_empty() {
+                        let names: Vec<_> = stored.iter().map(|it| &*it.name).collect();
+                        let states: Vec<_> = stored.iter().map(|it| &*it.state).collect();
+                        let expires: Vec<_> = stored.iter().map(|it| it.expires).collect();
+                        let query = sqlx::query(store).bind(names).bind(states).bind(expires);
+                        query.execute(&mut *transaction).await?;
+                    }
+                    if !removed.is_empty() {
+                        let query = sqlx::query(remove).bind(removed);
+                        query.execute(&mut *transaction).await?;
+                    }
+                    transaction.commit().await?;
+                    Ok(Some(done))
+                })
+            })
+            .await?;
+        done.ok_or_else(Failure::overtaken)
+    }
+
+    pub(super) async fn look(
+        &self,
+        names: Vec<String>,
+    ) -> Result<(Timestamp, Vec<Vec<u8>>), Failure> {
+        let now = self.table.now();
+        let look = self.sql(
+            "SELECT s.name, s.state, clock.now FROM (SELECT {now} AS now) AS clock \
+             LEFT JOIN {table} AS s ON s.name = ANY($2)",
+        );
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(look).bind(now).bind(&names);
+                    let (now, found) = states(query.fetch_all(connection).await?)?;
+                    Ok((now, in_order(&names, found)))
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn remove(&self, names: Vec<String>) -> Result<(), Failure> {
+        let remove = self.sql("DELETE FROM {table} WHERE name = ANY($1)");
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(remove).bind(names);
+                    query.execute(connection).await.map(drop)
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn page(&self, behind: String, rows: u32) -> Result<Page, Failure> {
+        let now = self.table.now();
+        let page = self.sql(
+            "SELECT name, expires, {now} AS now FROM {table} WHERE name > $2 AND name <> $4 \
+             ORDER BY name LIMIT $3",
+        );
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(page).bind(now).bind(behind);
+                    let query = query.bind(i64::from(rows)).bind(VERSION_ROW);
+                    let rows = query.fetch_all(connection).await?;
+                    let row = |row: PgRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+                    Page::of(rows.into_iter().map(row))
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn expire(&self, names: Vec<String>, now: i64) -> Result<u64, Failure> {
+        let expire = self.sql(
+            "DELETE FROM {table} WHERE name IN (SELECT name FROM {table} WHERE name = ANY($2) AND expires <= $1 \
+             ORDER BY name FOR UPDATE SKIP LOCKED)",
+        );
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(expire).bind(now).bind(names);
+                    Ok(query.execute(connection).await?.rows_affected())
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn version(&self) -> Result<String, Failure> {
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let version = "SELECT current_setting('server_version')";
+                    sqlx::query_scalar(version).fetch_one(connection).await
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn migrate(&self) -> Result<(), Failure> {
+        let schema = schema(&self.table.name);
+        let make = format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {schema} COMMIT");
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let made = sqlx::raw_sql(AssertSqlSafe(make))
+                        .execute(&mut *connection)
+                        .await;
+                    if made.is_err() {
+                        let _ = sqlx::raw_sql("ROLLBACK").execute(connection).await;
+                    }
+                    made.map(drop)
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn table_version(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let version = self.sql("SELECT state FROM {table} WHERE name = $1");
+        self.connections
+            .with(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query_scalar(version).bind(VERSION_ROW);
+                    query.fetch_optional(connection).await
+                })
+            })
+            .await
+    }
+}
+
+fn states(rows: Vec<PgRow>) -> Result<(Timestamp, Vec<(String, Vec<u8>)>), sqlx::Error> {
+    let mut now = Timestamp::default();
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        now = instant(row.try_get(2)?)?;
+        if let Some(name) = row.try_get(0)? {
+            found.push((name, row.try_get(1)?));
+        }
+    }
+    Ok((now, found))
+}
+
+/// The statement that decides checks of a shape. Its parameters are the time, and a list of each column of what is asked.
+fn decision(table: &str, shape: Shape) -> String {
+    let steps = Steps {
+        dialect: &dialect::Postgres,
+        shape,
+    };
+    let (mut lists, mut names, mut numbers) = (String::new(), String::new(), String::new());
+    for rate in 1..=shape.rates {
+        let first = 6 + 4 * (rate - 1);
+        // Nothing can go wrong with strings.
+        let _ = write!(
+            lists,
+            ", ${first}::int8[], ${}::int8[], ${}::text[], ${}::text[]",
+            first + 1,
+            first + 2,
+            first + 3
+        );
+        let _ = write!(names, ", p{rate}, q{rate}, f{rate}, c{rate}");
+        let _ = write!(
+            numbers,
+            ", p{rate}::numeric, q{rate}::numeric, f{rate}::numeric, c{rate}::numeric"
+        );
+    }
+    let (read, used) = (steps.read("seen"), steps.used("read"));
+    let (told, next) = (steps.told("used"), steps.next("told"));
+    format!(
+        "WITH ask AS MATERIALIZED (SELECT name, asked, takes::numeric, delay::numeric{numbers}, place \
+           FROM unnest($2::text[], $3::int8[], $4::int8[], $5::int8[]{lists}) WITH ORDINALITY \
+           AS a(name, asked, takes, delay{names}, place)), \
+         held AS MATERIALIZED (SELECT name, state, expires FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
+         clock AS MATERIALIZED (SELECT {NOW}::numeric AS now FROM (SELECT count(*) FROM held) AS locked), \
+         seen AS (SELECT ask.*, held.name IS NOT NULL AS known, COALESCE(held.state, '') AS state, \
+           COALESCE(held.expires, 0)::numeric AS expires, clock.now \
+           FROM clock CROSS JOIN ask LEFT JOIN held ON held.name = ask.name), \
+         read AS MATERIALIZED ({read}), used AS MATERIALIZED ({used}), told AS MATERIALIZED ({told}), \
+         next AS MATERIALIZED ({next}), \
+         changed AS (UPDATE {table} AS s SET state = next.next_state, expires = next.next_expires::int8 \
+           FROM next WHERE s.name = next.name AND next.known RETURNING s.name), \
+         added AS (INSERT INTO {table} (name, state, expires) SELECT name, next_state, next_expires::int8 \
+           FROM next WHERE NOT known ORDER BY name ON CONFLICT (name) DO NOTHING RETURNING name) \
+         SELECT told.now::int8, told.n::int8, told.state, \
+           told.n < 1 OR changed.name IS NOT NULL OR added.name IS NOT NULL \
+         FROM told LEFT JOIN changed ON changed.name = told.name LEFT JOIN added ON added.name = told.name \
+         ORDER BY told.place"
+    )
+}
+
+async fn decide(
+    connection: &mut PgConnection,
+    statement: SqlStr,
+    now: Option<i64>,
+    shape: Shape,
+    asked: Vec<Asked>,
+) -> Result<Vec<Told>, sqlx::Error> {
+    fn column<T>(asked: &[Asked], of: impl Fn(&Asked) -> T) -> Vec<T> {
+        asked.iter().map(of).collect()
+    }
+    // Bounded by a century.
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut query = sqlx::query(statement)
+        .bind(now)
+        .bind(asked.iter().map(|it| &*it.name).collect::<Vec<_>>())
+        .bind(column(&asked, |it| i64::from(it.count)))
+        .bind(column(&asked, |it| i64::from(it.takes)))
+        .bind(column(&asked, |it| number(it.delay)));
+    for rate in 0..shape.rates {
+        query = query
+            .bind(column(&asked, |it| number(it.numbers[rate].period)))
+            .bind(column(&asked, |it| i64::from(it.numbers[rate].q)))
+            .bind(column(&asked, |it| it.numbers[rate].capacity.to_string()))
+            .bind(column(&asked, |it| it.numbers[rate].takes.to_string()));
+    }
+    let rows = query.fetch_all(connection).await?;
+    let told = rows.into_iter().map(|row| {
+        Told::new(
+            row.try_get(0)?,
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+        )
+    });
+    told.collect()
+}

@@ -1,0 +1,104 @@
+//! [`Shape`]: which statement decides a check, and [`Numbers`]: what that statement is told of it.
+
+use ratelimit_core::algorithm::Span;
+use ratelimit_core::{Algorithm, Check};
+
+/// How a rate's state becomes what is used of it, and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Family {
+    Bucket,
+    Fixed,
+    Counter,
+}
+
+/// What checks have in common that one statement decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub(super) algorithm: Algorithm,
+    pub(super) family: Family,
+    /// One to four.
+    pub(super) rates: usize,
+    /// Whether calls can be let in later.
+    pub(super) delayed: bool,
+}
+
+/// What a statement is told of one rate: numbers that are multiplied here, so that it only compares, adds and divides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Numbers {
+    /// Nanoseconds.
+    pub(super) period: u64,
+    /// In how many parts a nanosecond is divided, for buckets.
+    pub(super) q: u32,
+    /// How much fits at all: of buckets, time in parts; of windows, units; of two windows, units times the period.
+    pub(super) capacity: u128,
+    /// How much of it one call takes.
+    pub(super) takes: u128,
+}
+
+/// What no statement can have the time of: a century.
+const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000_000_000;
+
+impl Shape {
+    /// That of a check, if a statement can decide it.
+    pub(super) fn of(check: &Check<'_>) -> Option<Self> {
+        let algorithm = check.policy.algorithm();
+        let limits = check.limits.as_slice();
+        let family = match algorithm {
+            Algorithm::TokenBucket | Algorithm::Gcra | Algorithm::LeakyBucket => Family::Bucket,
+            Algorithm::FixedWindow => Family::Fixed,
+            Algorithm::SlidingWindowCounter => Family::Counter,
+            _ => return None,
+        };
+        let mut terms = limits.iter().map(|limit| limit.terms());
+        let short = terms.all(|it| family != Family::Bucket || it.fill.whole <= LONGEST);
+        let twice = (1..limits.len()).any(|rate| {
+            let period = limits[rate].terms().period;
+            limits[..rate].iter().any(|it| it.terms().period == period)
+        });
+        let delayed = algorithm == Algorithm::LeakyBucket && !check.max_delay.is_zero();
+        (check.cost > 0 && short && !twice).then_some(Self {
+            algorithm,
+            family,
+            rates: limits.len(),
+            delayed,
+        })
+    }
+
+    /// How many bytes the state of a rate has, behind its period.
+    pub(super) fn width(self) -> usize {
+        match self.family {
+            Family::Bucket => 20,
+            Family::Fixed => 12,
+            Family::Counter => 16,
+        }
+    }
+
+    /// What a statement is told of each rate of a check.
+    pub(super) fn numbers(self, check: &Check<'_>) -> Vec<Numbers> {
+        let cost = check.cost;
+        let rates = check.limits.as_slice().iter().map(|limit| {
+            let terms = limit.terms();
+            let (limit, period) = (u128::from(terms.limit), u128::from(terms.period));
+            let parts =
+                |span: Span| u128::from(span.whole) * u128::from(terms.q) + u128::from(span.part);
+            let (capacity, takes) = match self.family {
+                Family::Bucket => (parts(terms.fill), parts(terms.time_of(cost))),
+                Family::Fixed => (limit, cost.into()),
+                Family::Counter => (limit * period, u128::from(cost) * period),
+            };
+            Numbers {
+                period: terms.period,
+                q: terms.q,
+                capacity,
+                takes,
+            }
+        });
+        rates.collect()
+    }
+}
+
+/// How long a call may be delayed, in nanoseconds: no longer than anything lasts.
+pub(super) fn delay(check: &Check<'_>) -> u64 {
+    let delay = u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX);
+    delay.min(LONGEST)
+}
