@@ -8,6 +8,7 @@ const LONGEST: usize = 96;
 
 /// `PREFIX:{KEY}:POLICY:ALGORITHM`. Every part but the prefix is escaped, so that nothing that a client sends reaches another
 /// key, another policy or a pattern. The braces are Redis Cluster's: what one caller has under several policies lies in one slot.
+#[cfg(any(feature = "redis", test))]
 pub(crate) fn storage_key(prefix: &str, check: &Check<'_>) -> String {
     named(prefix, check, LONGEST, usize::MAX)
 }

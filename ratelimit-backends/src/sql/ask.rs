@@ -37,7 +37,7 @@ pub(super) enum Question {
     /// By a statement.
     Plain(Plain),
     /// By a transaction.
-    Apart(OwnedCheck),
+    Apart(Box<OwnedCheck>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,14 +108,9 @@ impl Client {
         Shape::of(check).filter(|shape| self.store.decides(*shape))
     }
 
-    pub(super) fn question(
-        &self,
-        check: &Check<'_>,
-        name: String,
-        shape: Option<Shape>,
-    ) -> Question {
+    pub(super) fn question(check: &Check<'_>, name: String, shape: Option<Shape>) -> Question {
         let Some(shape) = shape else {
-            return Question::Apart(check.to_owned());
+            return Question::Apart(Box::new(check.to_owned()));
         };
         Question::Plain(Plain {
             shape,
@@ -283,14 +278,14 @@ fn grouped(plain: &[Plain], places: Vec<usize>) -> (Vec<Vec<usize>>, Vec<usize>)
 /// What is to be stored of the states.
 fn changes(found: &Found, batch: &Batch, before: &[Vec<u8>], injected: bool) -> Vec<Change> {
     let mut changes = Vec::new();
-    let mut changed = false;
+    let mut any = false;
     for (place, before) in before.iter().enumerate() {
         if !found.is_sound(place) {
             continue;
         }
         let state = &found.states[place];
         let (bytes, _) = stored(state, found.now, injected);
-        changed |= bytes != *before;
+        any |= bytes != *before;
         // A key that was locked to no purpose is to go again.
         if bytes != *before || bytes.is_empty() {
             changes.push(Change {
@@ -300,7 +295,7 @@ fn changes(found: &Found, batch: &Batch, before: &[Vec<u8>], injected: bool) -> 
             });
         }
     }
-    if changed { changes } else { Vec::new() }
+    if any { changes } else { Vec::new() }
 }
 
 /// The answer to a check that a statement decided; none if others have to.
@@ -352,7 +347,7 @@ impl Ask for Client {
         for question in questions {
             match question {
                 Question::Plain(it) => plain.push(it),
-                Question::Apart(check) => apart.push(check),
+                Question::Apart(check) => apart.push(*check),
             }
         }
         // They are of one lane.

@@ -34,16 +34,6 @@ impl<D: Database> Clone for Source<D> {
     }
 }
 
-impl<D: Database> Source<D> {
-    /// The same for connections of one's own.
-    pub(super) fn own(&self) -> Self {
-        match self {
-            Self::Own(options) => Self::Own(options.clone()),
-            Self::Given(pool) => Self::Own((*pool.connect_options()).clone()),
-        }
-    }
-}
-
 /// How many there may be, and how long each thing may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {

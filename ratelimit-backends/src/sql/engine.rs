@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ratelimit_core::{Adjust, Answers, Check, Decision, Error, Join, Swept};
 
 use super::SqlBackend;
-use super::ask::{Owned, Told, answer};
+use super::ask::{Client, Owned, Told, answer};
 use super::shape::Shape;
 use super::store::nonsense;
 use crate::stepwise::{Found, Work, refuse};
@@ -33,7 +33,7 @@ impl SqlBackend {
                 answers[place] = Some(Err(error));
             } else {
                 places.push(place);
-                questions.push(client.question(check, name, shape));
+                questions.push(Client::question(check, name, shape));
             }
         }
         let told = self.batcher.ask(questions).await;

@@ -82,9 +82,8 @@ fn kind_of(code: &str, message: &str) -> (ErrorKind, bool) {
         // Two transactions that wait for each other; one that cannot be put into an order.
         "40001" | "40P01" => (ErrorKind::Overloaded, true),
         // A lock that was waited for in vain; SQLite's `SQLITE_BUSY` and its kin.
-        "55P03" | "5" | "6" | "261" | "517" => (ErrorKind::Timeout, false),
         // `statement_timeout`, `max_statement_time`.
-        "57014" | "70100" => (ErrorKind::Timeout, false),
+        "55P03" | "5" | "6" | "261" | "517" | "57014" | "70100" => (ErrorKind::Timeout, false),
         "53300" | "08004" => (ErrorKind::Overloaded, false),
         // No table, no column.
         "42P01" | "42703" | "42S02" | "42S22" | "3D000" | "3F000" | "42000" => {

@@ -19,7 +19,7 @@ use super::errors::Failure;
 use super::shape::Shape;
 use super::statement::Steps;
 use super::store::{
-    Asked, Changing, Page, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
+    Asked, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
 };
 
 /// A database of MySQL or MariaDB.
@@ -326,7 +326,7 @@ async fn transact(
     rows
 }
 
-fn states(rows: Vec<MySqlRow>) -> Result<(Timestamp, Vec<(String, Vec<u8>)>), sqlx::Error> {
+fn states(rows: Vec<MySqlRow>) -> Result<(Timestamp, States), sqlx::Error> {
     let mut now = Timestamp::default();
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {

@@ -20,7 +20,7 @@ use super::errors::Failure;
 use super::shape::Shape;
 use super::statement::Steps;
 use super::store::{
-    Asked, Changing, Page, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
+    Asked, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
 };
 
 /// A database of PostgreSQL.
@@ -242,11 +242,11 @@ impl PostgresStore {
 
     pub(super) async fn migrate(&self) -> Result<(), Failure> {
         let schema = schema(&self.table.name);
-        let make = format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {schema} COMMIT");
+        let text = format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {schema} COMMIT");
         self.connections
             .with(move |connection| {
                 Box::pin(async move {
-                    let made = sqlx::raw_sql(AssertSqlSafe(make))
+                    let made = sqlx::raw_sql(AssertSqlSafe(text))
                         .execute(&mut *connection)
                         .await;
                     if made.is_err() {
@@ -271,7 +271,7 @@ impl PostgresStore {
     }
 }
 
-fn states(rows: Vec<PgRow>) -> Result<(Timestamp, Vec<(String, Vec<u8>)>), sqlx::Error> {
+fn states(rows: Vec<PgRow>) -> Result<(Timestamp, States), sqlx::Error> {
     let mut now = Timestamp::default();
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {

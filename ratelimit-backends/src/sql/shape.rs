@@ -49,7 +49,7 @@ impl Shape {
             Algorithm::SlidingWindowCounter => Family::Counter,
             _ => return None,
         };
-        let mut terms = limits.iter().map(|limit| limit.terms());
+        let mut terms = limits.iter().map(ratelimit_core::Limit::terms);
         let short = terms.all(|it| family != Family::Bucket || it.fill.whole <= LONGEST);
         let twice = (1..limits.len()).any(|rate| {
             let period = limits[rate].terms().period;

@@ -211,6 +211,8 @@ impl SqliteStore {
 }
 
 fn now(table: &Table) -> Timestamp {
-    let clock = table.clock.as_ref();
-    clock.map_or_else(|| SystemClock.now(), |clock| clock.now())
+    match &table.clock {
+        Some(clock) => clock.now(),
+        None => SystemClock.now(),
+    }
 }

@@ -79,6 +79,9 @@ pub(super) struct Change {
 /// Makes something of the time and of the states of some keys, and says what is stored then.
 pub(super) type Changing<T> = Box<dyn FnOnce(Timestamp, &[Vec<u8>]) -> (T, Vec<Change>) + Send>;
 
+/// The names and the states of some keys.
+pub(super) type States = Vec<(String, Vec<u8>)>;
+
 /// Some rows in the order of their names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Page {
@@ -231,7 +234,7 @@ impl Store {
 }
 
 /// The states of these keys, of which some were found.
-pub(super) fn in_order(names: &[String], found: Vec<(String, Vec<u8>)>) -> Vec<Vec<u8>> {
+pub(super) fn in_order(names: &[String], found: States) -> Vec<Vec<u8>> {
     let mut found: std::collections::HashMap<_, _> = found.into_iter().collect();
     names
         .iter()

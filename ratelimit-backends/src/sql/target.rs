@@ -35,6 +35,7 @@ impl Database {
             "mysql" | "mariadb" => Ok(Self::MySql),
             #[cfg(feature = "sqlite")]
             "sqlite" => Ok(Self::Sqlite),
+            #[allow(unreachable_patterns)] // with all of them
             "postgres" | "postgresql" | "mysql" | "mariadb" | "sqlite" => {
                 let feature = match scheme {
                     "postgresql" => "postgres",

@@ -38,6 +38,12 @@ struct State {
     frozen: bool,
 }
 
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Folder {
     /// A new one, empty.
     pub fn new() -> Self {

@@ -28,14 +28,14 @@ pub(super) fn template(name: &str, into: &Folder, make: impl FnOnce(&Path)) -> P
     let lock = File::create(all.join(format!("{name}.lock"))).expect("a lock");
     lock.lock().expect("a lock");
     if !template.exists() {
-        let made = all.join(format!("{name}.{}", process::id()));
-        let _ = fs::remove_dir_all(&made);
+        let ready = all.join(format!("{name}.{}", process::id()));
+        let _ = fs::remove_dir_all(&ready);
         // Whoever the server runs as has to reach it, which a home folder need not allow.
         let work = Folder::new();
         let data = work.path().join("data");
         make(&data);
-        run(Command::new("cp").arg("-a").args([&data, &made]));
-        fs::rename(&made, &template).expect("nobody else made it");
+        run(Command::new("cp").arg("-a").args([&data, &ready]));
+        fs::rename(&ready, &template).expect("nobody else made it");
     }
     drop(lock);
     let data = into.path().join("data");

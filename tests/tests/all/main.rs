@@ -13,6 +13,5 @@ mod redis;
 mod registry;
 mod scopes;
 mod servers;
-mod sql;
 mod wait;
 mod wrong_backends;
