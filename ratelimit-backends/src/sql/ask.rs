@@ -211,6 +211,14 @@ impl Client {
                     overtaken.extend(places);
                     continue;
                 }
+                let mut places = places;
+                if answer.admitted.is_none() {
+                    // What comes after one that others have to decide has to wait for them, too.
+                    let name = &plain[places[0]].name;
+                    let (same, others) = left.iter().partition(|it| plain[**it].name == *name);
+                    places.extend::<Vec<usize>>(same);
+                    left = others;
+                }
                 let before: Arc<[u8]> = answer.before.into();
                 for (earlier, place) in (0..).zip(places) {
                     told[place] = Some(Ok(Told::Plain(PlainTold {
