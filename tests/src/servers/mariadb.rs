@@ -52,6 +52,8 @@ impl MariaDb {
                 format!("--port={port}"),
                 format!("--socket={}", folder.file("socket")),
                 format!("--pid-file={}", folder.file("pid")),
+                // A server that starts removes what it finds of others where it has its temporary tables.
+                format!("--tmpdir={}", folder.path().display()),
                 LOG.to_owned(),
             ];
             let usual = [

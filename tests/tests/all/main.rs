@@ -13,5 +13,6 @@ mod redis;
 mod registry;
 mod scopes;
 mod servers;
+mod sql;
 mod wait;
 mod wrong_backends;
