@@ -5,7 +5,7 @@
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 
-#[cfg(any(feature = "_sql", feature = "mongodb", feature = "redis"))]
+#[cfg(any(feature = "_sql", feature = "redis"))]
 mod apart;
 #[cfg(any(feature = "_sql", feature = "layers", feature = "redis"))]
 mod batcher;
@@ -15,24 +15,13 @@ mod hash;
 pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
-#[cfg(any(
-    feature = "_sql",
-    feature = "memcached",
-    feature = "mongodb",
-    feature = "redis"
-))]
+#[cfg(any(feature = "_sql", feature = "redis"))]
 mod names;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "_sql")]
 pub mod sql;
-#[cfg(any(
-    feature = "_sql",
-    feature = "cas",
-    feature = "mongodb",
-    feature = "redis"
-))]
+#[cfg(any(feature = "_sql", feature = "redis"))]
 mod stepwise;
-
 #[cfg(any(feature = "_sql", feature = "layers", feature = "redis"))]
 mod within;
