@@ -15,6 +15,7 @@ use super::store::{Asked, Change, Store, nonsense};
 use crate::batcher::Ask;
 use crate::names::{SHORTEST, short_key};
 use crate::stepwise::{Batch, Found, Work, state, stored};
+use crate::within::sleep;
 
 /// How often something is tried that others prevented.
 const TRIES: u32 = 24;
@@ -167,7 +168,7 @@ impl Client {
                 return Err(failure.error);
             }
             if tries > 2 {
-                tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
+                sleep(PAUSE.mul_f64(fastrand::f64()))?.await;
             }
         }
     }

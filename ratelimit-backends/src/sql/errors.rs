@@ -61,7 +61,7 @@ pub(super) fn failure(error: &sqlx::Error) -> Failure {
     };
     let hint = match kind {
         ErrorKind::Configuration if is_told => {
-            "; `SqlBackend::connect` makes the table, `SqlBackend::schema` says how it is made"
+            "; `SqlBackend::connect` makes the table, `SqlBuilder::schema` says how it is made"
         }
         _ => "",
     };

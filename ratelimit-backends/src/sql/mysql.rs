@@ -253,10 +253,11 @@ impl MySqlStore {
 
     pub(super) async fn page(&self, behind: String, rows: u32) -> Result<Page, Failure> {
         let page = format!(
-            "SELECT name, expires, CAST({} AS SIGNED) FROM {} WHERE name > '{behind}' AND name <> '{VERSION_ROW}' \
+            "SELECT name, expires, CAST({} AS SIGNED) FROM {} WHERE name > {} AND name <> '{VERSION_ROW}' \
              ORDER BY name LIMIT {rows}",
             self.now(),
             self.table(),
+            quoted(&behind),
         );
         self.connections
             .with(move |connection| {
@@ -339,8 +340,14 @@ fn states(rows: Vec<MySqlRow>) -> Result<(Timestamp, States), sqlx::Error> {
 }
 
 fn list(names: &[impl AsRef<str>]) -> String {
-    let names = names.iter().map(|name| format!("'{}'", name.as_ref()));
+    let names = names.iter().map(|name| quoted(name.as_ref()));
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// A name as text. Ours need no escape, but anybody may have written a row.
+fn quoted(name: &str) -> String {
+    let name = name.replace('\\', r"\\").replace('\'', "''");
+    format!("'{name}'")
 }
 
 fn decision(shape: Shape) -> Decision {

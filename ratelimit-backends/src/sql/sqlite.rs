@@ -1,6 +1,7 @@
 //! SQLite: the shared step in a transaction that has the only right to write. The clock is this machine's, which all processes
 //! that have the file share; it is read when the right to write is had.
 
+use core::fmt::Write as _;
 use core::time::Duration;
 
 use ratelimit_core::{BoxFuture, Clock as _, SystemClock, Timestamp};
@@ -41,10 +42,26 @@ INSERT INTO {table} (name, state, expires) VALUES ('{VERSION_ROW}', X'{VERSION:0
     )
 }
 
-/// A list that `json_each` reads. Names need no escape.
+/// A list that `json_each` reads.
 fn list(names: &[String]) -> String {
-    let names = names.iter().map(|name| format!("\"{name}\""));
+    let names = names.iter().map(|name| quoted(name));
     format!("[{}]", names.collect::<Vec<_>>().join(","))
+}
+
+/// A name as a text of JSON. Ours need no escape, but anybody may have written a row.
+fn quoted(name: &str) -> String {
+    let mut text = "\"".to_owned();
+    for letter in name.chars() {
+        match letter {
+            '"' | '\\' | '\0'..=' ' => {
+                // Nothing can go wrong with a string.
+                let _ = write!(text, "\\u{:04x}", u32::from(letter));
+            }
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+    text
 }
 
 fn states(rows: Vec<SqliteRow>) -> Result<Vec<(String, Vec<u8>)>, sqlx::Error> {

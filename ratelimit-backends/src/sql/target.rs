@@ -124,6 +124,7 @@ impl Target {
                 Database::MySql => Ok(mysql(Source::Own(options(url)?), bounds, table)),
                 #[cfg(feature = "sqlite")]
                 Database::Sqlite => {
+                    is_a_file(url)?;
                     let options = embedded(options(url)?, bounds.timeout);
                     Ok(sqlite(Source::Own(options), bounds, table))
                 }
@@ -171,6 +172,20 @@ fn sqlite(source: Source<sqlx::Sqlite>, bounds: Bounds, table: Table) -> Store {
     };
     let connections = Connections::new(source, super::sqlite::welcome, bounds);
     Store::Sqlite(super::sqlite::SqliteStore::new(connections, table))
+}
+
+/// A database in memory would be another one for each connection, and so for callers that block.
+#[cfg(feature = "sqlite")]
+fn is_a_file(url: &str) -> Result<(), Error> {
+    if url.contains(":memory:")
+        || url.contains("mode=memory")
+        || url == "sqlite:"
+        || url == "sqlite://"
+    {
+        let message = "SQLite in memory is another database for each connection: name a file, or use `MemoryBackend`";
+        return Err(wrong(message.to_owned()));
+    }
+    Ok(())
 }
 
 /// A log that is written ahead is what lets several processes have one file, and a commit not wait for the disk.

@@ -4,9 +4,10 @@ use core::time::Duration;
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::faults::faults;
 use super::process::{Folder, Process, Program};
 use super::template::{is_root, run, template};
 use super::wire::free_port;
@@ -69,11 +70,11 @@ impl MariaDb {
                 line.push("--user=mysql".to_owned());
             }
             let program = Program {
-                path: "mariadbd".into(),
+                path: program(),
                 install: INSTALL,
             };
             let process = Process::start(&program, line, folder);
-            if process.answers(|| greets(port)) {
+            if process.answers(|| greets(&process, port)) {
                 return Self { process, port };
             }
         }
@@ -112,41 +113,22 @@ impl MariaDb {
         assert!(done.status.success(), "{statement}: {said}");
         String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
     }
+}
 
-    /// Ends it at once, as a power cut does.
-    pub fn kill(&self) {
-        self.process.kill();
-    }
+faults!(MariaDb, greets);
 
-    /// Ends it at once, and starts it again where it was.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start.
-    pub fn restart(&self) {
-        for _ in 0..20 {
-            self.process.start_again();
-            if self.process.answers(|| greets(self.port)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("it does not start again: {}", self.process.log());
-    }
-
-    /// Stops it where it is: its connections stay, and nothing answers.
-    pub fn freeze(&self) {
-        self.process.freeze();
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        self.process.thaw();
+/// Where it is, which people's `PATH` need not name.
+fn program() -> PathBuf {
+    let path = Path::new("/usr/sbin/mariadbd");
+    if path.exists() {
+        path.to_owned()
+    } else {
+        "mariadbd".into()
     }
 }
 
 /// The server speaks first.
-fn greets(port: u16) -> bool {
+fn greets(_: &Process, port: u16) -> bool {
     let greeting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.read(&mut [0; 5])

@@ -5,6 +5,7 @@
 //! installs all of them.
 
 pub mod cluster;
+pub mod faults;
 pub mod mariadb;
 pub mod options;
 pub mod postgres;

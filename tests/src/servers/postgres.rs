@@ -1,11 +1,11 @@
 //! [`Postgres`]: a server of PostgreSQL.
 
-use core::time::Duration;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use super::faults::faults;
 use super::process::{Folder, Process, Program};
 use super::template::{is_root, run, template};
 use super::wire::free_port;
@@ -100,39 +100,9 @@ impl Postgres {
         assert!(done.status.success(), "{statement}: {said}");
         String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
     }
-
-    /// Ends it at once, as a power cut does.
-    pub fn kill(&self) {
-        self.process.kill();
-    }
-
-    /// Ends it at once, and starts it again where it was.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start.
-    pub fn restart(&self) {
-        for _ in 0..20 {
-            self.process.start_again();
-            if self.process.answers(|| is_ready(&self.process, self.port)) {
-                return;
-            }
-            // What was killed has not quite gone.
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("it does not start again: {}", self.process.log());
-    }
-
-    /// Stops it where it is: its connections stay, and nothing answers.
-    pub fn freeze(&self) {
-        self.process.freeze();
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        self.process.thaw();
-    }
 }
+
+faults!(Postgres, is_ready);
 
 fn is_ready(process: &Process, port: u16) -> bool {
     let says = process.log();
@@ -149,9 +119,13 @@ fn programs() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut all: Vec<_> = folders.collect();
     all.sort();
-    let mut all = env::split_paths(&path).chain(all.into_iter().rev());
-    all.find(|it| it.join("initdb").exists())
-        .unwrap_or_else(|| panic!("`postgres` is missing: {INSTALL}"))
+    let mut all = all.into_iter().rev().chain(env::split_paths(&path));
+    all.find(|it| {
+        ["postgres", "initdb", "psql"]
+            .iter()
+            .all(|program| it.join(program).exists())
+    })
+    .unwrap_or_else(|| panic!("`postgres` is missing: {INSTALL}"))
 }
 
 fn initialise(programs: &Path, data: &Path) {

@@ -103,6 +103,19 @@ impl Process {
         self.state().child = spawn(&self.program, &self.arguments, &self.folder);
     }
 
+    /// The same, until `answers`, as [`answers`](Self::answers) does.
+    pub(super) fn restart(&self, answers: impl Fn(&Self) -> bool) {
+        for _ in 0..20 {
+            self.start_again();
+            if answers(self) {
+                return;
+            }
+            // What was killed has not quite gone.
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("it does not start again: {}", self.log());
+    }
+
     /// Ends it at once, as a power cut does.
     pub(super) fn kill(&self) {
         let mut state = self.state();

@@ -1,15 +1,9 @@
 //! [`Redis`]: a server by itself.
 
-use core::time::Duration;
-use std::thread;
-
 use super::options::{Options, SOCKET};
 use super::process::{Process, Program, wait_until};
 use super::tls::{Certificates, Tls};
 use super::wire;
-
-/// How often a server is started again on a port that is not free yet.
-const TRIES: usize = 20;
 
 /// A running Redis server, or one that speaks like it.
 #[derive(Debug)]
@@ -113,14 +107,7 @@ impl Redis {
     ///
     /// If its ports are taken meanwhile.
     pub fn restart(&self) {
-        for _ in 0..TRIES {
-            self.process.start_again();
-            if self.is_ready() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the server does not come back: {}", self.process.log())
+        self.process.restart(|_| self.is_ready());
     }
 
     /// Stops it where it is: its connections stay, new ones are accepted, and nothing answers.

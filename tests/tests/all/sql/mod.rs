@@ -1,4 +1,9 @@
-//! The SQL backend on real databases: the conformance suite on each of them.
+//! The SQL backend on real databases.
+//!
+//! - here: the conformance suite on each of them;
+//! - `faults`: what is said when one fails or is not as it should be.
+
+mod faults;
 
 use core::time::Duration;
 use std::sync::Arc;
