@@ -5,9 +5,9 @@
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 
-#[cfg(any(feature = "_sql", feature = "redis"))]
+#[cfg(feature = "_remote")]
 mod apart;
-#[cfg(any(feature = "_sql", feature = "layers", feature = "redis"))]
+#[cfg(any(feature = "_remote", feature = "layers"))]
 mod batcher;
 #[cfg(any(feature = "layers", feature = "memory"))]
 mod hash;
@@ -15,13 +15,13 @@ mod hash;
 pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
-#[cfg(any(feature = "_sql", feature = "redis"))]
+#[cfg(feature = "_remote")]
 mod names;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "_sql")]
 pub mod sql;
-#[cfg(any(feature = "_sql", feature = "redis"))]
+#[cfg(feature = "_remote")]
 mod stepwise;
-#[cfg(any(feature = "_sql", feature = "layers", feature = "redis"))]
+#[cfg(any(feature = "_remote", feature = "layers"))]
 mod within;

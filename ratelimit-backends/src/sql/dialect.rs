@@ -1,5 +1,7 @@
 //! [`Dialect`]: how the two databases that decide by a statement write the same thing. Bytes are counted from one, as both do.
 
+use super::hex::hex;
+
 /// How a database writes it.
 pub(super) trait Dialect {
     /// So many bytes of a text of bytes, as a number without a sign.
@@ -87,15 +89,4 @@ impl Dialect for MySql {
     fn joined(&self, parts: &[String]) -> String {
         format!("CONCAT({})", parts.join(", "))
     }
-}
-
-/// Two digits for each byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use core::fmt::Write as _;
-    let mut digits = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Nothing can go wrong with a string.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
 }

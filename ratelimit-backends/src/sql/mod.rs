@@ -2,24 +2,43 @@
 //!
 //! - `builder`: the options; `target`: the database as the user names it; `welcome`: what is asked of it at start-up.
 //! - `connections`: ways to the database; `errors`: what is made of its failures.
-//! - `shape`, `statement`, `dialect`: the statement that decides, written once for both databases that have one; `postgres`, `mysql`,
+//! - `shape`, `statement`, `dialect`: the statement that decides, written once for both databases that have one; `hex`: bytes in it; `postgres`, `mysql`,
 //!   `sqlite`: what each of them does in its own way; `store`: any of them.
 //! - `ask`: many questions in one statement; `engine`: a caller's questions; here are the backend's methods on top of it.
 
 mod ask;
 mod builder;
 mod connections;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod dialect;
 mod engine;
 mod errors;
+mod hex;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    allow(
+        dead_code,
+        clippy::unused_async,
+        reason = "a file is asked for states alone"
+    )
+)]
 mod shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod statement;
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    allow(
+        dead_code,
+        clippy::unused_async,
+        reason = "a file is asked for states alone"
+    )
+)]
 mod store;
 mod target;
 mod welcome;

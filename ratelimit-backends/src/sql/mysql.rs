@@ -14,8 +14,9 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Executor as _, MySql, Row as _};
 
 use super::connections::Connections;
-use super::dialect::{self, hex};
+use super::dialect;
 use super::errors::Failure;
+use super::hex::hex;
 use super::shape::Shape;
 use super::statement::Steps;
 use super::store::{

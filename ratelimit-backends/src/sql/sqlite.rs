@@ -9,8 +9,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlSafeStr as _, SqlStr, Sqlite};
 
 use super::connections::Connections;
-use super::dialect::hex;
 use super::errors::Failure;
+use super::hex::hex;
 use super::store::{Changing, Page, Table, VERSION, VERSION_ROW, in_order, split};
 
 /// A file of SQLite.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::str::FromStr;
-use core::time::Duration;
+use std::sync::Arc;
 
 use ratelimit_core::{Error, ErrorKind};
 
@@ -72,15 +72,15 @@ pub(super) enum Target {
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
     #[cfg(feature = "postgres")]
-    OwnPostgres(sqlx::postgres::PgConnectOptions),
+    OwnPostgres(Arc<sqlx::postgres::PgConnectOptions>),
     #[cfg(feature = "mysql")]
     MySql(sqlx::MySqlPool),
     #[cfg(feature = "mysql")]
-    OwnMySql(sqlx::mysql::MySqlConnectOptions),
+    OwnMySql(Arc<sqlx::mysql::MySqlConnectOptions>),
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::SqlitePool),
     #[cfg(feature = "sqlite")]
-    OwnSqlite(sqlx::sqlite::SqliteConnectOptions),
+    OwnSqlite(Arc<sqlx::sqlite::SqliteConnectOptions>),
 }
 
 impl Target {
@@ -101,15 +101,15 @@ impl Target {
         match self {
             Self::Url(url) => Self::Url(url.clone()),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Self::OwnPostgres((*pool.connect_options()).clone()),
+            Self::Postgres(pool) => Self::OwnPostgres(pool.connect_options()),
             #[cfg(feature = "postgres")]
             Self::OwnPostgres(options) => Self::OwnPostgres(options.clone()),
             #[cfg(feature = "mysql")]
-            Self::MySql(pool) => Self::OwnMySql((*pool.connect_options()).clone()),
+            Self::MySql(pool) => Self::OwnMySql(pool.connect_options()),
             #[cfg(feature = "mysql")]
             Self::OwnMySql(options) => Self::OwnMySql(options.clone()),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(pool) => Self::OwnSqlite((*pool.connect_options()).clone()),
+            Self::Sqlite(pool) => Self::OwnSqlite(pool.connect_options()),
             #[cfg(feature = "sqlite")]
             Self::OwnSqlite(options) => Self::OwnSqlite(options.clone()),
         }
@@ -132,15 +132,17 @@ impl Target {
             #[cfg(feature = "postgres")]
             Self::Postgres(pool) => Ok(postgres(Source::Given(pool.clone()), bounds, table)),
             #[cfg(feature = "postgres")]
-            Self::OwnPostgres(options) => Ok(postgres(Source::Own(options.clone()), bounds, table)),
+            Self::OwnPostgres(options) => {
+                Ok(postgres(Source::Own((**options).clone()), bounds, table))
+            }
             #[cfg(feature = "mysql")]
             Self::MySql(pool) => Ok(mysql(Source::Given(pool.clone()), bounds, table)),
             #[cfg(feature = "mysql")]
-            Self::OwnMySql(options) => Ok(mysql(Source::Own(options.clone()), bounds, table)),
+            Self::OwnMySql(options) => Ok(mysql(Source::Own((**options).clone()), bounds, table)),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => Ok(sqlite(Source::Given(pool.clone()), bounds, table)),
             #[cfg(feature = "sqlite")]
-            Self::OwnSqlite(options) => Ok(sqlite(Source::Own(options.clone()), bounds, table)),
+            Self::OwnSqlite(options) => Ok(sqlite(Source::Own((**options).clone()), bounds, table)),
         }
     }
 }
@@ -192,7 +194,7 @@ fn is_a_file(url: &str) -> Result<(), Error> {
 #[cfg(feature = "sqlite")]
 fn embedded(
     options: sqlx::sqlite::SqliteConnectOptions,
-    timeout: Duration,
+    timeout: core::time::Duration,
 ) -> sqlx::sqlite::SqliteConnectOptions {
     use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
     options
