@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -119,7 +119,12 @@ impl Process {
     /// Ends it at once, as a power cut does.
     pub(super) fn kill(&self) {
         let mut state = self.state();
+        // What serves its connections may answer for a while without it.
+        let others = descendants(&mut state.child);
         let _ = state.child.kill();
+        if !others.is_empty() {
+            let _ = kill("-KILL", &others);
+        }
         let _ = state.child.wait();
         state.frozen = false;
     }
@@ -137,15 +142,9 @@ impl Process {
     fn signal(&self, signal: &str, frozen: bool) {
         let mut state = self.state();
         let mut ids = vec![state.child.id()];
-        let mut seen = 0;
-        // Some servers have a process for each connection.
-        while let Some(id) = ids.get(seen) {
-            ids.extend(children(*id));
-            seen += 1;
-        }
-        let ids = ids.iter().map(u32::to_string);
+        ids.extend(descendants(&mut state.child));
         // A child may have ended meanwhile.
-        let sent = Command::new("kill").arg(signal).args(ids).output();
+        let sent = kill(signal, &ids);
         assert!(sent.is_ok(), "kill {signal} failed");
         state.frozen = frozen;
     }
@@ -198,6 +197,27 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What a process has started, and what that has: some servers have a process for each connection.
+fn descendants(child: &mut Child) -> Vec<u32> {
+    if !matches!(child.try_wait(), Ok(None)) {
+        // Its number may be another's by now.
+        return Vec::new();
+    }
+    let mut ids = children(child.id());
+    let mut seen = 0;
+    while let Some(id) = ids.get(seen) {
+        ids.extend(children(*id));
+        seen += 1;
+    }
+    ids
+}
+
+/// Sends a signal to processes.
+fn kill(signal: &str, ids: &[u32]) -> io::Result<Output> {
+    let ids = ids.iter().map(u32::to_string);
+    Command::new("kill").arg(signal).args(ids).output()
 }
 
 /// The processes that a process has started, and that still run.
