@@ -17,6 +17,8 @@ pub mod layers;
 pub mod memory;
 #[cfg(feature = "_remote")]
 mod names;
+#[cfg(feature = "_remote")]
+mod options;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "_sql")]

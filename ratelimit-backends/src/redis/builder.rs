@@ -5,9 +5,7 @@ use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
-use ratelimit_core::{
-    Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, ErrorKind, JoinScope,
-};
+use ratelimit_core::{Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, JoinScope};
 
 use super::RedisBackend;
 use super::ask::Client;
@@ -16,7 +14,8 @@ use super::scripts::Scripts;
 use super::target::{Access, Target};
 use super::welcome;
 use crate::apart::apart;
-use crate::batcher::{Batcher, Bounds};
+use crate::batcher::Batcher;
+use crate::options::{Options, wrong};
 use crate::within::{prepare, within};
 
 /// Makes a [`RedisBackend`].
@@ -37,14 +36,7 @@ pub struct RedisBuilder {
     access: Access,
     pub(super) prefix: String,
     pub(super) clock: Option<Arc<dyn Clock>>,
-    pub(super) timeout: Duration,
-    connect_timeout: Duration,
-    max_log: u32,
-    connections: usize,
-    in_flight: usize,
-    max_batch: usize,
-    max_waiting: usize,
-    back_off: (Duration, Duration),
+    pub(super) options: Options,
 }
 
 /// Checks of one caller in one script call.
@@ -67,14 +59,16 @@ impl RedisBuilder {
             },
             prefix: "ratelimit".into(),
             clock: None,
-            timeout: RedisBackend::DEFAULT_TIMEOUT,
-            connect_timeout: Duration::from_secs(1),
-            max_log: Capabilities::DEFAULT_MAX_LOG,
-            connections: 1,
-            in_flight: 4,
-            max_batch: 64,
-            max_waiting: 16_384,
-            back_off: (Duration::from_millis(10), Duration::from_secs(1)),
+            options: Options {
+                timeout: RedisBackend::DEFAULT_TIMEOUT,
+                connect_timeout: Duration::from_secs(1),
+                back_off: (Duration::from_millis(10), Duration::from_secs(1)),
+                connections: 1,
+                in_flight: 4,
+                max_batch: 64,
+                max_waiting: 16_384,
+                max_log: Capabilities::DEFAULT_MAX_LOG,
+            },
         }
     }
 
@@ -121,14 +115,14 @@ impl RedisBuilder {
 
     /// How long a decision may take, connecting and waiting for others included; default 100 ms.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
     /// How long it may take to connect; default 1 s. Calls that need the connection meanwhile are given up when
     /// their own [timeout](Self::timeout) is over, but the attempt goes on.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.options.connect_timeout = timeout;
         self
     }
 
@@ -137,7 +131,7 @@ impl RedisBuilder {
     /// waited, so that not all processes come back at the same instant. Calls fail at once meanwhile. A connection
     /// that worked and broke is made anew without waiting.
     pub fn back_off(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.back_off = (shortest, longest);
+        self.options.back_off = (shortest, longest);
         self
     }
 
@@ -152,39 +146,39 @@ impl RedisBuilder {
     /// How many connections there are to a server, 1 to 64; default 1, which all callers share. More are of use where one
     /// task that reads and writes cannot keep up.
     pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections;
+        self.options.connections = connections;
         self
     }
 
     /// How many merged calls may be under way at once, one or more; default 4. Fewer make larger batches under
     /// load, one at a time waits for the network in between. In a cluster, of each slot.
     pub fn in_flight(mut self, calls: usize) -> Self {
-        self.in_flight = calls;
+        self.options.in_flight = calls;
         self
     }
 
     /// How many checks of different callers are merged into one call at most, one or more; default 64. With 1
     /// nothing is merged.
     pub fn max_batch(mut self, checks: usize) -> Self {
-        self.max_batch = checks;
+        self.options.max_batch = checks;
         self
     }
 
     /// How many checks may wait, one or more; default 16,384. What comes when as many do fails at once, as
-    /// [`Overloaded`](ErrorKind::Overloaded).
+    /// [`Overloaded`](ratelimit_core::ErrorKind::Overloaded).
     pub fn max_waiting(mut self, checks: usize) -> Self {
-        self.max_waiting = checks;
+        self.options.max_waiting = checks;
         self
     }
 
     /// The largest limit that a `sliding_window` may have; default 10,000.
     pub fn max_log(mut self, max_log: u32) -> Self {
-        self.max_log = max_log;
+        self.options.max_log = max_log;
         self
     }
 
     /// A backend that connects when it is first asked. What is wrong with the options is said at once, as
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// [`Configuration`](ratelimit_core::ErrorKind::Configuration).
     pub fn lazy(self) -> Result<RedisBackend, Error> {
         self.check()?;
         prepare()?;
@@ -199,23 +193,17 @@ impl RedisBuilder {
             JoinScope::Any
         };
         let options = LinkOptions {
-            connections: self.connections,
-            timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            back_off: self.back_off,
-            outstanding: self.max_waiting,
+            connections: self.options.connections,
+            timeout: self.options.timeout,
+            connect_timeout: self.options.connect_timeout,
+            back_off: self.options.back_off,
+            outstanding: self.options.max_waiting,
         };
         let client = Client {
             link: Link::new(topology.clone(), options),
             scripts: Scripts::new(),
             clock: self.clock.clone(),
-            timeout: self.timeout,
-        };
-        let bounds = Bounds {
-            in_flight: self.in_flight,
-            merged: self.max_batch,
-            largest: LARGEST,
-            waiting: self.max_waiting,
+            timeout: self.options.timeout,
         };
         Ok(RedisBackend {
             capabilities: Capabilities::new(AlgorithmSet::ALL)
@@ -224,31 +212,30 @@ impl RedisBuilder {
                 .with_join(join)
                 .with_clock(clock.0, clock.1)
                 .with_shared(true)
-                .with_max_log(self.max_log),
-            batcher: Batcher::new(client, bounds),
+                .with_max_log(self.options.max_log),
+            batcher: Batcher::new(client, self.options.bounds(LARGEST)),
             topology,
-            options: self,
+            builder: self,
             exchanging: tokio::sync::Mutex::new(()),
         })
     }
 
     /// Connects, and asks the server for all that it will be asked for. What is wrong is said as
     ///
-    /// - [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does
+    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does
     ///   not answer;
-    /// - [`Refused`](ErrorKind::Refused): wrong password, rights that are missing, a replica, memory that is full;
-    /// - [`Unsupported`](ErrorKind::Unsupported): its version is too old;
-    /// - [`Configuration`](ErrorKind::Configuration): it is of another kind, a node of a cluster for instance, or
+    /// - [`Refused`](ratelimit_core::ErrorKind::Refused): wrong password, rights that are missing, a replica, memory that is full;
+    /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): its version is too old;
+    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): it is of another kind, a node of a cluster for instance, or
     ///   the options are wrong;
-    /// - [`Protocol`](ErrorKind::Protocol): it is no Redis.
+    /// - [`Protocol`](ratelimit_core::ErrorKind::Protocol): it is no Redis.
     ///
     /// It has the [`connect_timeout`](Self::connect_timeout) and ten [timeouts](Self::timeout).
     pub async fn connect(self) -> Result<RedisBackend, Error> {
-        let bound = self.timeout.saturating_mul(10);
-        let bound = bound.saturating_add(self.connect_timeout);
+        let bound = self.options.start_up();
         let backend = self.lazy()?;
         let checked = async {
-            let prefix = &backend.options.prefix;
+            let prefix = &backend.builder.prefix;
             welcome::check(backend.client(), &backend.topology, prefix).await
         };
         within(bound, pin!(checked)).await??;
@@ -264,36 +251,12 @@ impl RedisBuilder {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
-        for (name, time) in [
-            ("timeout", self.timeout),
-            ("connect_timeout", self.connect_timeout),
-        ] {
-            if time.is_zero() {
-                return wrong(format!("a {name} of zero leaves no time for an answer"));
-            }
-        }
-        for (name, count) in [
-            ("connections", self.connections),
-            ("in_flight", self.in_flight),
-            ("max_batch", self.max_batch),
-            ("max_waiting", self.max_waiting),
-        ] {
-            if count == 0 {
-                return wrong(format!("{name} is 0, and has to be 1 or more"));
-            }
-        }
-        if self.connections > MAX_CONNECTIONS {
-            let found = self.connections;
-            return wrong(format!(
+        self.options.check()?;
+        if self.options.connections > MAX_CONNECTIONS {
+            let found = self.options.connections;
+            return Err(wrong(format!(
                 "connections is {found}, and can be {MAX_CONNECTIONS} at most"
-            ));
-        }
-        let (shortest, longest) = self.back_off;
-        if shortest > longest {
-            return wrong(format!(
-                "the back-off goes from {shortest:?} to {longest:?}, and has to go upwards"
-            ));
+            )));
         }
         Ok(())
     }
@@ -305,7 +268,7 @@ impl fmt::Debug for RedisBuilder {
         f.debug_struct("RedisBuilder")
             .field("target", &self.target)
             .field("prefix", &self.prefix)
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.options.timeout)
             .finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use redis::Value;
 use super::RedisBackend;
 use super::answer::{ALLOWED, BROKEN, DENIED, Told, answer, values};
 use crate::names::storage_key;
+use crate::options::each;
 use crate::stepwise::{self, Batch, Found, Work, no_state, state};
 
 /// How often an exchange is tried while others are faster.
@@ -18,7 +19,7 @@ const TRIES: u32 = 64;
 
 impl RedisBackend {
     pub(super) fn name(&self, check: &Check<'_>) -> String {
-        storage_key(&self.options.prefix, check)
+        storage_key(&self.builder.prefix, check)
     }
 
     fn batch<'c>(&self, checks: impl Iterator<Item = &'c Check<'c>>) -> Batch {
@@ -94,7 +95,7 @@ impl RedisBackend {
         let groups = self.by_slot(which).into_iter().map(|group| async move {
             let some: Vec<_> = group.iter().map(|place| checks[*place]).collect();
             let decided = self.exchange(Work::Decide(&some, Join::Each)).await;
-            (group, super::each(&some, decided))
+            (group, each(&some, decided))
         });
         put(answers, join_all(groups).await);
     }
@@ -178,7 +179,7 @@ impl RedisBackend {
         let groups = groups.into_iter().map(|group| async move {
             let some: Vec<_> = group.iter().map(|place| checks[*place]).collect();
             let peeked = self.exchange(Work::Peek(&some)).await;
-            (group, super::each(&some, peeked))
+            (group, each(&some, peeked))
         });
         let mut answers: Answers = checks.iter().map(|_| Err(no_state())).collect();
         put(&mut answers, join_all(groups).await);

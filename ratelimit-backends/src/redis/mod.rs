@@ -35,6 +35,7 @@ use ratelimit_core::{
 };
 
 use crate::batcher::Batcher;
+use crate::options::each;
 use crate::within::within;
 use ask::Client;
 use link::Topology;
@@ -119,7 +120,7 @@ pub struct RedisBackend {
     capabilities: Capabilities,
     batcher: Batcher<Client>,
     topology: Topology,
-    options: RedisBuilder,
+    builder: RedisBuilder,
     /// For exchanges that were not fast enough: those of one process would only be in each other's way.
     exchanging: tokio::sync::Mutex<()>,
 }
@@ -193,7 +194,7 @@ impl RedisBackend {
     /// Within the time that a decision may take.
     async fn in_time<F: Future>(&self, work: Pin<&mut F>) -> Result<F::Output, Error> {
         self.client().link.is_open()?;
-        within(self.options.timeout, work).await
+        within(self.builder.options.timeout, work).await
     }
 }
 
@@ -201,14 +202,10 @@ impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBackend")
             .field("topology", &self.topology)
-            .field("prefix", &self.options.prefix)
+            .field("prefix", &self.builder.prefix)
             .field("batcher", &self.batcher)
             .finish_non_exhaustive()
     }
-}
-
-fn each<T>(checks: &[T], answers: Result<Answers, Error>) -> Answers {
-    answers.unwrap_or_else(|error| checks.iter().map(|_| Err(error.clone())).collect())
 }
 
 impl Backend for RedisBackend {
@@ -264,7 +261,7 @@ impl Backend for RedisBackend {
     }
 
     fn bridged(&self) -> Option<Arc<dyn Backend>> {
-        let backend = self.options.clone().lazy().ok()?;
+        let backend = self.builder.clone().lazy().ok()?;
         Some(Arc::new(backend))
     }
 }

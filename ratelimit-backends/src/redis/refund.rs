@@ -11,6 +11,7 @@ use super::RedisBackend;
 use super::answer::{bytes, instant};
 use super::scripts::nonsense;
 use super::wire;
+use crate::options::each;
 use crate::stepwise::{self, Work, no_state, state};
 
 /// How many corrections are one call at most: nobody else is served while a script runs.
@@ -39,7 +40,7 @@ impl RedisBackend {
     pub(super) async fn adjust_slot(&self, adjusts: &[Adjust<'_>]) -> Answers {
         let mut answers = Answers::with_capacity(adjusts.len());
         for some in adjusts.chunks(MOST) {
-            answers.extend(super::each(some, self.adjust_some(some).await));
+            answers.extend(each(some, self.adjust_some(some).await));
         }
         answers
     }
@@ -72,7 +73,7 @@ impl RedisBackend {
                 .iter()
                 .map(|place| adjusts[*place].clone())
                 .collect();
-            let exchanged = super::each(&some, self.exchange(Work::Adjust(&some)).await);
+            let exchanged = each(&some, self.exchange(Work::Adjust(&some)).await);
             for (place, answer) in by_exchange.into_iter().zip(exchanged) {
                 answers[place] = answer;
             }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use ratelimit_core::{Error, ErrorKind};
+use ratelimit_core::Error;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -13,6 +13,7 @@ use redis::{
 
 use super::link::{MakeSentinelClient, Topology};
 use super::secrets::Secrets;
+use crate::options::wrong;
 
 #[derive(Clone)]
 pub(super) enum Target {
@@ -79,9 +80,9 @@ impl Access {
         #[cfg(feature = "redis-tls")]
         if let Some(certificates) = &self.certificates {
             return Client::build_with_tls(info, certificates.clone())
-                .map_err(|error| wrong(&error));
+                .map_err(|error| no_url(&error));
         }
-        Client::open(info).map_err(|error| wrong(&error))
+        Client::open(info).map_err(|error| no_url(&error))
     }
 
     fn sentinels(&self, urls: &[String], service: &str) -> Result<Topology, Error> {
@@ -130,7 +131,7 @@ impl Access {
             builder.build()
         };
         // What is wrong with it is said now.
-        make(0).map_err(|error| wrong(&error))?;
+        make(0).map_err(|error| no_url(&error))?;
         Ok(Topology::Sentinel(Arc::new(make), secrets))
     }
 
@@ -180,7 +181,7 @@ impl Access {
             Some(Ok(_)) => Ok(()),
             Some(Err(_)) | None => {
                 let message = "the authority is no certificate in PEM";
-                Err(Error::new(ErrorKind::Configuration, message))
+                Err(wrong(message))
             }
         }
     }
@@ -194,16 +195,16 @@ impl Access {
         }
         let message =
             format!("user, password, database and certificates have to be set in {place} itself");
-        Err(Error::new(ErrorKind::Configuration, message))
+        Err(wrong(message))
     }
 }
 
 fn parsed(url: &str) -> Result<ConnectionInfo, Error> {
     if !cfg!(feature = "redis-tls") && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
         let message = "`rediss://` asks for TLS, which needs the feature `redis-tls`";
-        return Err(Error::new(ErrorKind::Configuration, message));
+        return Err(wrong(message));
     }
-    let info = url.into_connection_info().map_err(|error| wrong(&error))?;
+    let info = url.into_connection_info().map_err(|error| no_url(&error))?;
     #[cfg(feature = "redis-tls")]
     if is_tls(info.addr()) {
         // Unless the program has chosen one, which then stays.
@@ -222,7 +223,7 @@ fn some<T>(them: &[T], what: &str) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!("at least one URL of {what} is needed");
-    Err(Error::new(ErrorKind::Configuration, message))
+    Err(wrong(message))
 }
 
 /// A cluster that these nodes are of.
@@ -235,16 +236,16 @@ fn nodes(clients: Vec<Client>) -> Result<Topology, Error> {
             _ if info.redis_settings().db() != 0 => "a Redis Cluster has database 0 alone",
             _ => continue,
         };
-        return Err(Error::new(ErrorKind::Configuration, message));
+        return Err(wrong(message));
     }
     let clients = clients.into_iter().map(Arc::new).collect();
     Ok(Topology::Cluster(clients))
 }
 
 /// What is wrong with a URL says nothing of it, as it can have a password.
-fn wrong(error: &RedisError) -> Error {
+fn no_url(error: &RedisError) -> Error {
     let message = format!("this is no URL of a Redis server: {}", error.category());
-    Error::new(ErrorKind::Configuration, message)
+    wrong(message)
 }
 
 impl fmt::Debug for Target {

@@ -5,6 +5,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::ask::Client;
 use super::link::{Failure, Topology};
+use crate::options::wrong;
 
 /// The oldest Redis that does.
 const OLDEST: (u64, u64) = (6, 2);
@@ -71,7 +72,7 @@ impl Hello {
         };
         if let Some(instead) = instead {
             let message = format!("the server {instead} be used there");
-            return Err(Error::new(ErrorKind::Configuration, message));
+            return Err(wrong(message));
         }
         if self.mode != "cluster" && matches!(&self.role[..], "replica" | "slave") {
             let message = "the server is a replica, which cannot be written to";

@@ -5,9 +5,7 @@ use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
-use ratelimit_core::{
-    Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, ErrorKind, JoinScope,
-};
+use ratelimit_core::{Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, JoinScope};
 
 use super::SqlBackend;
 use super::ask::Client;
@@ -16,7 +14,8 @@ use super::store::Table;
 use super::target::{Database, Target};
 use super::welcome;
 use crate::apart::apart;
-use crate::batcher::{Batcher, Bounds};
+use crate::batcher::Batcher;
+use crate::options::{Options, wrong};
 use crate::within::{prepare, within};
 
 /// Makes a [`SqlBackend`].
@@ -27,14 +26,7 @@ pub struct SqlBuilder {
     table: String,
     migrate: bool,
     clock: Option<Arc<dyn Clock>>,
-    pub(super) timeout: Duration,
-    connect_timeout: Duration,
-    back_off: (Duration, Duration),
-    connections: usize,
-    in_flight: usize,
-    max_batch: usize,
-    max_waiting: usize,
-    max_log: u32,
+    pub(super) options: Options,
 }
 
 /// Checks of one caller in one statement.
@@ -54,14 +46,16 @@ impl SqlBuilder {
             table: "ratelimit".into(),
             migrate: true,
             clock: None,
-            timeout: SqlBackend::DEFAULT_TIMEOUT,
-            connect_timeout: Duration::from_secs(2),
-            back_off: (Duration::from_millis(10), Duration::from_secs(1)),
-            connections: 8,
-            in_flight: 2,
-            max_batch: 128,
-            max_waiting: 16_384,
-            max_log: Capabilities::DEFAULT_MAX_LOG,
+            options: Options {
+                timeout: SqlBackend::DEFAULT_TIMEOUT,
+                connect_timeout: Duration::from_secs(2),
+                back_off: (Duration::from_millis(10), Duration::from_secs(1)),
+                connections: 8,
+                in_flight: 2,
+                max_batch: 128,
+                max_waiting: 16_384,
+                max_log: Capabilities::DEFAULT_MAX_LOG,
+            },
         }
     }
 
@@ -93,53 +87,53 @@ impl SqlBuilder {
 
     /// How long a decision may take, connecting and waiting for others included; default 250 ms.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
     /// How long it may take to connect; default 2 s. Calls that need the connection meanwhile are given up when their own
     /// [timeout](Self::timeout) is over, but the attempt goes on.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.options.connect_timeout = timeout;
         self
     }
 
     /// How long no attempt to connect is made after one that failed: the first of these times, twice as long after each more, up
     /// to the second; default 10 ms to 1 s. Calls fail at once meanwhile.
     pub fn back_off(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.back_off = (shortest, longest);
+        self.options.back_off = (shortest, longest);
         self
     }
 
     /// How many connections are used at once, one or more; default 8. SQLite has one writer, and uses one.
     pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections;
+        self.options.connections = connections;
         self
     }
 
     /// How many merged statements may be under way at once, one or more; default 2.
     pub fn in_flight(mut self, statements: usize) -> Self {
-        self.in_flight = statements;
+        self.options.in_flight = statements;
         self
     }
 
     /// How many checks of different callers are merged into one statement at most, one or more; default 128. With 1
     /// nothing is merged.
     pub fn max_batch(mut self, checks: usize) -> Self {
-        self.max_batch = checks;
+        self.options.max_batch = checks;
         self
     }
 
     /// How many checks may wait, one or more; default 16,384. What comes when as many do fails at once, as
-    /// [`Overloaded`](ErrorKind::Overloaded).
+    /// [`Overloaded`](ratelimit_core::ErrorKind::Overloaded).
     pub fn max_waiting(mut self, checks: usize) -> Self {
-        self.max_waiting = checks;
+        self.options.max_waiting = checks;
         self
     }
 
     /// The largest limit that a `sliding_window` may have; default 10,000.
     pub fn max_log(mut self, max_log: u32) -> Self {
-        self.max_log = max_log;
+        self.options.max_log = max_log;
         self
     }
 
@@ -158,15 +152,15 @@ impl SqlBuilder {
     }
 
     /// A backend that connects when it is first asked, and counts on the table. What is wrong with the options is said at once, as
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// [`Configuration`](ratelimit_core::ErrorKind::Configuration).
     pub fn lazy(self) -> Result<SqlBackend, Error> {
         self.check()?;
         prepare()?;
         let bounds = connections::Bounds {
-            connections: self.connections,
-            timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            back_off: self.back_off,
+            connections: self.options.connections,
+            timeout: self.options.timeout,
+            connect_timeout: self.options.connect_timeout,
+            back_off: self.options.back_off,
         };
         let table = Table {
             name: self.table.clone(),
@@ -176,18 +170,12 @@ impl SqlBuilder {
             store: self.target.store(bounds, table)?,
             capabilities: self.capabilities(self.target.database()?),
             prefix: self.prefix.clone(),
-            timeout: self.timeout,
+            timeout: self.options.timeout,
             injected: self.clock.is_some(),
         };
-        let bounds = Bounds {
-            in_flight: self.in_flight,
-            merged: self.max_batch,
-            largest: LARGEST,
-            waiting: self.max_waiting,
-        };
         Ok(SqlBackend {
-            batcher: Batcher::new(client, bounds),
-            options: self,
+            batcher: Batcher::new(client, self.options.bounds(LARGEST)),
+            builder: self,
         })
     }
 
@@ -205,19 +193,18 @@ impl SqlBuilder {
             .with_join(JoinScope::Any)
             .with_clock(clock.0, clock.1)
             .with_shared(true)
-            .with_max_log(self.max_log)
+            .with_max_log(self.options.max_log)
     }
 
     /// Connects, makes the table if it is missing, and tries all that will be done with it. What is wrong is said as
     ///
-    /// - [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does not answer;
-    /// - [`Refused`](ErrorKind::Refused): wrong password, rights that are missing, a replica, a disk that is full;
-    /// - [`Configuration`](ErrorKind::Configuration): no table, one of another version, or the options are wrong.
+    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does not answer;
+    /// - [`Refused`](ratelimit_core::ErrorKind::Refused): wrong password, rights that are missing, a replica, a disk that is full;
+    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): no table, one of another version, or the options are wrong.
     pub async fn connect(self) -> Result<SqlBackend, Error> {
-        let bound = self.timeout.saturating_mul(10);
-        let bound = bound.saturating_add(self.connect_timeout);
+        let bound = self.options.start_up();
         let backend = self.lazy()?;
-        let checked = welcome::check(backend.client(), backend.options.migrate);
+        let checked = welcome::check(backend.client(), backend.builder.migrate);
         within(bound, pin!(checked)).await??;
         Ok(backend)
     }
@@ -235,37 +222,13 @@ impl SqlBuilder {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
-        for (name, time) in [
-            ("timeout", self.timeout),
-            ("connect_timeout", self.connect_timeout),
-        ] {
-            if time.is_zero() {
-                return wrong(format!("a {name} of zero leaves no time for an answer"));
-            }
-        }
-        for (name, count) in [
-            ("connections", self.connections),
-            ("in_flight", self.in_flight),
-            ("max_batch", self.max_batch),
-            ("max_waiting", self.max_waiting),
-        ] {
-            if count == 0 {
-                return wrong(format!("{name} is 0, and has to be 1 or more"));
-            }
-        }
-        let (shortest, longest) = self.back_off;
-        if shortest > longest {
-            return wrong(format!(
-                "the back-off goes from {shortest:?} to {longest:?}, and has to go upwards"
-            ));
-        }
+        self.options.check()?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@".contains(&byte);
         if self.prefix.len() > LONGEST_PREFIX || !self.prefix.bytes().all(allowed) {
             let found = &self.prefix;
-            return wrong(format!(
+            return Err(wrong(format!(
                 "the prefix is {found:?}, and can have up to {LONGEST_PREFIX} letters, digits and `_ - . : @`"
-            ));
+            )));
         }
         let part = |part: &str| {
             let first = part.bytes().next();
@@ -277,9 +240,9 @@ impl SqlBuilder {
         };
         if self.table.split('.').count() > 2 || !self.table.split('.').all(part) {
             let found = &self.table;
-            return wrong(format!(
+            return Err(wrong(format!(
                 "the table is {found:?}, and has to be letters, digits and `_`, with a schema and a dot before it at most"
-            ));
+            )));
         }
         Ok(())
     }
@@ -291,7 +254,7 @@ impl fmt::Debug for SqlBuilder {
             .field("target", &self.target)
             .field("table", &self.table)
             .field("prefix", &self.prefix)
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.options.timeout)
             .finish_non_exhaustive()
     }
 }

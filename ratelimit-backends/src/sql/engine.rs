@@ -8,6 +8,7 @@ use super::SqlBackend;
 use super::ask::{Client, Owned, Told, answer};
 use super::shape::Shape;
 use super::store::nonsense;
+use crate::options::each;
 use crate::stepwise::{Found, Work, refuse};
 
 impl SqlBackend {
@@ -52,7 +53,7 @@ impl SqlBackend {
         if !left.is_empty() {
             let some: Vec<_> = left.iter().map(|place| checks[*place]).collect();
             let changed = client.change(Owned::decide(&some, Join::Each)).await;
-            for (place, answer) in left.into_iter().zip(super::each(&some, changed)) {
+            for (place, answer) in left.into_iter().zip(each(&some, changed)) {
                 answers[place] = Some(answer);
             }
         }

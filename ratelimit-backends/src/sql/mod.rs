@@ -54,6 +54,7 @@ use ratelimit_core::{
 };
 
 use crate::batcher::Batcher;
+use crate::options::each;
 use crate::within::within;
 use ask::Client;
 
@@ -63,7 +64,7 @@ pub use target::Database;
 /// Decides in a SQL database: every process that asks the same one shares its budgets, and they survive a restart.
 pub struct SqlBackend {
     batcher: Batcher<Client>,
-    options: SqlBuilder,
+    builder: SqlBuilder,
 }
 
 impl SqlBackend {
@@ -112,21 +113,17 @@ impl SqlBackend {
     /// Within the time that a decision may take.
     async fn in_time<F: Future>(&self, work: Pin<&mut F>) -> Result<F::Output, Error> {
         self.client().store.is_open()?;
-        within(self.options.timeout, work).await
+        within(self.builder.options.timeout, work).await
     }
 }
 
 impl fmt::Debug for SqlBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlBackend")
-            .field("options", &self.options)
+            .field("builder", &self.builder)
             .field("batcher", &self.batcher)
             .finish()
     }
-}
-
-fn each<T>(checks: &[T], answers: Result<Answers, Error>) -> Answers {
-    answers.unwrap_or_else(|error| checks.iter().map(|_| Err(error.clone())).collect())
 }
 
 impl Backend for SqlBackend {
@@ -179,7 +176,7 @@ impl Backend for SqlBackend {
     }
 
     fn bridged(&self) -> Option<Arc<dyn Backend>> {
-        let backend = self.options.bridged().lazy().ok()?;
+        let backend = self.builder.bridged().lazy().ok()?;
         Some(Arc::new(backend))
     }
 }

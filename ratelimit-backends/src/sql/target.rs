@@ -4,10 +4,11 @@ use core::fmt;
 use core::str::FromStr;
 use std::sync::Arc;
 
-use ratelimit_core::{Error, ErrorKind};
+use ratelimit_core::Error;
 
 use super::connections::{Bounds, Connections, Source};
 use super::store::{Store, Table};
+use crate::options::wrong;
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +49,7 @@ impl Database {
             }
             // What is no URL may be a password.
             _ => Err(wrong(
-                "the URL has to begin with `postgres://`, `mysql://` or `sqlite:`".to_owned(),
+                "the URL has to begin with `postgres://`, `mysql://` or `sqlite:`",
             )),
         }
     }
@@ -185,7 +186,7 @@ fn is_a_file(url: &str) -> Result<(), Error> {
         || url == "sqlite://"
     {
         let message = "SQLite in memory is another database for each connection: name a file, or use `MemoryBackend`";
-        return Err(wrong(message.to_owned()));
+        return Err(wrong(message));
     }
     Ok(())
 }
@@ -202,10 +203,6 @@ fn embedded(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(timeout)
-}
-
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Configuration, message)
 }
 
 impl fmt::Debug for Target {

@@ -1,9 +1,10 @@
 //! What is asked of a database at start-up.
 
-use ratelimit_core::{Error, ErrorKind};
+use ratelimit_core::Error;
 
 use super::ask::Client;
 use super::store::{Change, VERSION};
+use crate::options::wrong;
 
 /// A name that no key has, which is written and removed.
 const PROBE: &str = "probe";
@@ -20,7 +21,7 @@ pub(super) async fn check(client: &Client, migrate: bool) -> Result<(), Error> {
         Some(other) => return Err(other_version(other)),
         None => {
             let message = "the table does not say which version it has: its first row is missing";
-            return Err(Error::new(ErrorKind::Configuration, message));
+            return Err(wrong(message));
         }
     }
     let write = || {
@@ -45,5 +46,5 @@ fn other_version(found: &[u8]) -> Error {
     };
     let message =
         format!("the table is of version {found}, and this program knows version {VERSION}");
-    Error::new(ErrorKind::Configuration, message)
+    wrong(message)
 }
