@@ -28,6 +28,9 @@
 //! | `macros` (default) | the attributes, [`rate!`], `#[derive(Key)]` |
 //! | `http` | [`RequestContext`] for the types of the `http` crate |
 //! | `axum` | the same for axum's extractors, and rejections as responses |
+//! | `redis`, `redis-tls` | `RedisBackend`: Redis and Valkey |
+//! | `postgres`, `mysql`, `sqlite`, `sql-tls` | `SqlBackend`: PostgreSQL, MySQL and MariaDB, SQLite |
+//! | `layers` | backends around backends: a timeout, remembered denials, leases |
 //!
 //! # What mistakes print
 //!
@@ -133,6 +136,8 @@ pub use ratelimit_backends::layers;
 pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder, MemoryLimiter};
 #[cfg(feature = "redis")]
 pub use ratelimit_backends::redis::{RedisBackend, RedisBuilder};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use ratelimit_backends::sql::{self, SqlBackend, SqlBuilder};
 pub use ratelimit_core as core;
 pub use ratelimit_core::{
     Adjust, Algorithm, AlgorithmSet, Answers, Backend, BoxFuture, BurstFault, Capabilities, Charge,

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The database, and what is asked of it.
 pub(super) struct Client {
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     pub(super) capabilities: Capabilities,
     pub(super) prefix: String,
     pub(super) timeout: Duration,
@@ -133,7 +133,7 @@ impl Client {
         if batch.names.is_empty() {
             return Ok(Answers::new());
         }
-        self.again_and_again(|| {
+        again_and_again(|| {
             let (owned, batch) = (Arc::clone(&owned), Arc::clone(&batch));
             let (capabilities, injected) = (self.capabilities.clone(), self.injected);
             let names = batch.names.clone();
@@ -147,30 +147,6 @@ impl Client {
             self.store.change(names, Box::new(changing))
         })
         .await
-    }
-
-    /// Tries something that others may prevent. Nothing was done then.
-    pub(super) async fn again_and_again<T, F>(
-        &self,
-        mut work: impl FnMut() -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let mut tries = 0;
-        loop {
-            let failure = match work().await {
-                Ok(done) => return Ok(done),
-                Err(failure) => failure,
-            };
-            tries += 1;
-            if !failure.again || tries == TRIES {
-                return Err(failure.error);
-            }
-            if tries > 2 {
-                sleep(PAUSE.mul_f64(fastrand::f64()))?.await;
-            }
-        }
     }
 
     /// Statements for checks of one shape, until each of them is decided.
@@ -194,7 +170,7 @@ impl Client {
             });
             let asked: Vec<_> = asked.collect();
             let ask = || self.store.decide(shape, asked.clone());
-            let answers = match self.again_and_again(ask).await {
+            let answers = match again_and_again(ask).await {
                 Ok(answers) if answers.len() == groups.len() => answers,
                 Ok(_) => return all(count, &nonsense()),
                 Err(error) => {
@@ -256,6 +232,27 @@ impl Client {
                 .map(|answer| answer.map(Told::Apart))
                 .collect(),
             Err(error) => all(count, &error),
+        }
+    }
+}
+
+/// Tries something that others may prevent. Nothing was done then.
+pub(super) async fn again_and_again<T, F>(mut work: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut tries = 0;
+    loop {
+        let failure = match work().await {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
+        };
+        tries += 1;
+        if !failure.again || tries == TRIES {
+            return Err(failure.error);
+        }
+        if tries > 2 {
+            sleep(PAUSE.mul_f64(fastrand::f64()))?.await;
         }
     }
 }

@@ -11,6 +11,7 @@ use super::SqlBackend;
 use super::ask::Client;
 use super::connections;
 use super::store::Table;
+use super::sweep::Rounds;
 use super::target::{Database, Target};
 use super::welcome;
 use crate::apart::apart;
@@ -25,12 +26,16 @@ pub struct SqlBuilder {
     pub(super) prefix: String,
     table: String,
     migrate: bool,
+    sweep_every: Option<Duration>,
     clock: Option<Arc<dyn Clock>>,
     pub(super) options: Options,
 }
 
 /// Checks of one caller in one statement.
 const LARGEST: usize = 512;
+
+/// A table is read as a whole in each.
+const SHORTEST_ROUND: Duration = Duration::from_secs(1);
 
 /// The longest prefix that leaves room for a name.
 const LONGEST_PREFIX: usize = 95;
@@ -45,6 +50,7 @@ impl SqlBuilder {
             prefix: "ratelimit".into(),
             table: "ratelimit".into(),
             migrate: true,
+            sweep_every: Some(Duration::from_secs(3_600)),
             clock: None,
             options: Options {
                 timeout: SqlBackend::DEFAULT_TIMEOUT,
@@ -76,6 +82,15 @@ impl SqlBuilder {
     /// is made by hand.
     pub fn migrate(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
+        self
+    }
+
+    /// How often rows of keys that are over are removed in the background; default every hour, `None` for never. Each
+    /// process does it for itself, beginning at a random time, while it decides anything. Correctness does not depend on it: what is over
+    /// counts no more. It reads the table page by page and removes a page's rows in a statement of their own, as
+    /// [`sweep`](ratelimit_core::Backend::sweep) does; no lock is held between pages.
+    pub fn sweep_every(mut self, period: impl Into<Option<Duration>>) -> Self {
+        self.sweep_every = period.into();
         self
     }
 
@@ -167,7 +182,7 @@ impl SqlBuilder {
             clock: self.clock.clone(),
         };
         let client = Client {
-            store: self.target.store(bounds, table)?,
+            store: Arc::new(self.target.store(bounds, table)?),
             capabilities: self.capabilities(self.target.database()?),
             prefix: self.prefix.clone(),
             timeout: self.options.timeout,
@@ -175,6 +190,7 @@ impl SqlBuilder {
         };
         Ok(SqlBackend {
             batcher: Batcher::new(client, self.options.bounds(LARGEST)),
+            rounds: Arc::new(Rounds::new(self.sweep_every)),
             builder: self,
         })
     }
@@ -223,6 +239,12 @@ impl SqlBuilder {
 
     fn check(&self) -> Result<(), Error> {
         self.options.check()?;
+        if self.sweep_every.is_some_and(|it| it < SHORTEST_ROUND) {
+            return Err(wrong(format!(
+                "a sweep every {:?} is more than can be done: {SHORTEST_ROUND:?} is the shortest, and `None` is never",
+                self.sweep_every.unwrap_or_default()
+            )));
+        }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@".contains(&byte);
         if self.prefix.len() > LONGEST_PREFIX || !self.prefix.bytes().all(allowed) {
             let found = &self.prefix;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use ratelimit_core::{Adjust, Answers, Check, Decision, Error, Join, Swept};
+use ratelimit_core::{Adjust, Answers, Check, Decision, Error, Join};
 
 use super::SqlBackend;
-use super::ask::{Client, Owned, Told, answer};
+use super::ask::{Client, Owned, Told, again_and_again, answer};
 use super::shape::Shape;
 use super::store::nonsense;
 use crate::options::each;
@@ -91,7 +91,7 @@ impl SqlBackend {
             return Ok(Answers::new());
         }
         let look = || client.store.look(batch.names.clone());
-        let (now, values) = client.again_and_again(look).await?;
+        let (now, values) = again_and_again(look).await?;
         let values = values.iter().map(|it| Some(&**it));
         let mut found = Found::of(now, values, &batch.algorithms);
         Ok(found.answer(Work::Peek(checks), &batch, &client.capabilities))
@@ -108,34 +108,6 @@ impl SqlBackend {
             return Ok(());
         }
         let remove = || client.store.remove(batch.names.clone());
-        client.again_and_again(remove).await
-    }
-
-    /// Page by page, in the order of the names: no page is locked for longer than its own removal takes.
-    pub(super) async fn sweep_all(&self, dry_run: bool, batch: usize) -> Result<Swept, Error> {
-        let client = self.client();
-        let rows = u32::try_from(batch).unwrap_or(u32::MAX).clamp(1, MOST_ROWS);
-        let (mut removed, mut kept) = (0, 0);
-        let mut behind = String::new();
-        loop {
-            let page = || client.store.page(behind.clone(), rows);
-            let page = client.again_and_again(page).await?;
-            let over = u64::try_from(page.over.len()).unwrap_or(u64::MAX);
-            let gone = if dry_run || over == 0 {
-                over
-            } else {
-                let expire = || client.store.expire(page.over.clone(), page.now);
-                client.again_and_again(expire).await?
-            };
-            removed += gone;
-            kept += page.rows.saturating_sub(gone);
-            match page.last {
-                Some(last) if page.rows == u64::from(rows) => behind = last,
-                _ => return Ok(Swept::new(removed, kept)),
-            }
-        }
+        again_and_again(remove).await
     }
 }
-
-/// More rows than anybody should want to be without at once.
-const MOST_ROWS: u32 = 10_000;

@@ -4,7 +4,7 @@
 //! - `connections`: ways to the database; `errors`: what is made of its failures.
 //! - `shape`, `statement`, `dialect`: the statement that decides, written once for both databases that have one; `hex`: bytes in it; `postgres`, `mysql`,
 //!   `sqlite`: what each of them does in its own way; `store`: any of them.
-//! - `ask`: many questions in one statement; `engine`: a caller's questions; here are the backend's methods on top of it.
+//! - `ask`: many questions in one statement; `engine`: a caller's questions; `sweep`: what becomes of keys that are over; here are the backend's methods on top of it.
 
 mod ask;
 mod builder;
@@ -40,6 +40,7 @@ mod statement;
     )
 )]
 mod store;
+mod sweep;
 mod target;
 mod welcome;
 
@@ -57,6 +58,7 @@ use crate::batcher::Batcher;
 use crate::options::each;
 use crate::within::within;
 use ask::Client;
+use sweep::Rounds;
 
 pub use builder::SqlBuilder;
 pub use target::Database;
@@ -65,6 +67,7 @@ pub use target::Database;
 pub struct SqlBackend {
     batcher: Batcher<Client>,
     builder: SqlBuilder,
+    rounds: Arc<Rounds>,
 }
 
 impl SqlBackend {
@@ -134,6 +137,7 @@ impl Backend for SqlBackend {
     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
         Box::pin(async move {
             let decided = self.in_time(pin!(self.decide_batch(checks, join))).await;
+            self.rounds.pass(&self.client().store);
             each(checks, decided.flatten())
         })
     }
@@ -167,7 +171,7 @@ impl Backend for SqlBackend {
     fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<Swept, Error>> {
         Box::pin(async move {
             self.client().store.is_open()?;
-            self.sweep_all(sweep.dry_run, sweep.batch).await
+            sweep::sweep(&self.client().store, sweep).await
         })
     }
 
@@ -177,6 +181,8 @@ impl Backend for SqlBackend {
 
     fn bridged(&self) -> Option<Arc<dyn Backend>> {
         let backend = self.builder.bridged().lazy().ok()?;
-        Some(Arc::new(backend))
+        // The table is the same one.
+        let rounds = Arc::clone(&self.rounds);
+        Some(Arc::new(Self { rounds, ..backend }))
     }
 }

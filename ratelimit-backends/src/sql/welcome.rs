@@ -2,7 +2,7 @@
 
 use ratelimit_core::Error;
 
-use super::ask::Client;
+use super::ask::{Client, again_and_again};
 use super::store::{Change, VERSION};
 use crate::options::wrong;
 
@@ -13,9 +13,9 @@ const PROBE: &str = "probe";
 pub(super) async fn check(client: &Client, migrate: bool) -> Result<(), Error> {
     let store = &client.store;
     if migrate {
-        client.again_and_again(|| store.migrate()).await?;
+        again_and_again(|| store.migrate()).await?;
     }
-    let found = client.again_and_again(|| store.table_version()).await?;
+    let found = again_and_again(|| store.table_version()).await?;
     match found.as_deref() {
         Some([VERSION]) => {}
         Some(other) => return Err(other_version(other)),
@@ -28,7 +28,7 @@ pub(super) async fn check(client: &Client, migrate: bool) -> Result<(), Error> {
         let changing = |_, _: &[Vec<u8>]| ((), vec![probe(&[0]), probe(&[])]);
         store.change(vec![PROBE.to_owned()], Box::new(changing))
     };
-    client.again_and_again(write).await
+    again_and_again(write).await
 }
 
 fn probe(state: &[u8]) -> Change {

@@ -10,6 +10,7 @@ use std::process::Command;
 use super::faults::faults;
 use super::process::{Folder, Process, Program};
 use super::template::{is_root, run, template};
+use super::tls::Certificates;
 use super::wire::free_port;
 
 const INSTALL: &str = "apt-get install -y --no-install-recommends mariadb-server";
@@ -39,8 +40,26 @@ impl MariaDb {
     ///
     /// If it does not start.
     pub fn with(arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
+        Self::set(|_| arguments.clone())
+    }
+
+    /// Starts one that speaks TLS with these, to those who want it.
+    pub fn with_tls(certificates: &Certificates) -> Self {
+        Self::set(|folder| {
+            let files = certificates.write_for("mysql", folder);
+            vec![
+                format!("--ssl-ca={}", files.authority),
+                format!("--ssl-cert={}", files.server.certificate),
+                format!("--ssl-key={}", files.server.key),
+            ]
+        })
+    }
+
+    fn set(arguments: impl Fn(&Folder) -> Vec<String>) -> Self {
         for _ in 0..TRIES {
             let folder = Folder::new();
+            let arguments = arguments(&folder);
             let data = template("mariadb", &folder, initialise);
             let port = free_port();
             if is_root() {
@@ -65,7 +84,7 @@ impl MariaDb {
                 "--skip-name-resolve",
                 "--max-connections=200",
             ];
-            line.extend(usual.iter().chain(arguments).map(|it| (*it).to_owned()));
+            line.extend(usual.map(str::to_owned).into_iter().chain(arguments));
             if is_root() {
                 line.push("--user=mysql".to_owned());
             }

@@ -8,6 +8,7 @@ use std::{env, fs};
 use super::faults::faults;
 use super::process::{Folder, Process, Program};
 use super::template::{is_root, run, template};
+use super::tls::Certificates;
 use super::wire::free_port;
 
 const INSTALL: &str = "apt-get install -y --no-install-recommends postgresql";
@@ -34,8 +35,26 @@ impl Postgres {
     ///
     /// If it does not start.
     pub fn with(settings: &[&str]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|it| (*it).to_owned()).collect();
+        Self::set(|_| settings.clone())
+    }
+
+    /// Starts one that speaks TLS with these, to those who want it.
+    pub fn with_tls(certificates: &Certificates) -> Self {
+        Self::set(|folder| {
+            let files = certificates.write_for("postgres", folder);
+            vec![
+                "ssl=on".to_owned(),
+                format!("ssl_cert_file={}", files.server.certificate),
+                format!("ssl_key_file={}", files.server.key),
+            ]
+        })
+    }
+
+    fn set(settings: impl Fn(&Folder) -> Vec<String>) -> Self {
         for _ in 0..TRIES {
             let folder = Folder::new();
+            let settings = settings(&folder);
             let programs = programs();
             let data = template("postgres", &folder, |data| initialise(&programs, data));
             let port = free_port();
@@ -51,8 +70,9 @@ impl Postgres {
                 "max_connections=200",
                 "shared_buffers=32MB",
             ];
-            for setting in usual.iter().chain(settings) {
-                line.extend(["-c".to_owned(), (*setting).to_owned()]);
+            let usual = usual.map(str::to_owned);
+            for setting in usual.into_iter().chain(settings) {
+                line.extend(["-c".to_owned(), setting]);
             }
             let mut line = as_user(line);
             let program = Program {

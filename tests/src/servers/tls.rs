@@ -1,11 +1,14 @@
 //! [`Certificates`]: an authority made for one server, and what it signed.
 
+use std::process::Command;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
 use super::process::Folder;
+use super::template::{is_root, run};
 
 /// A certificate and its key.
 #[derive(Clone, Debug)]
@@ -81,6 +84,16 @@ impl Certificates {
             server: identity("server", &self.server),
             client: identity("client", &self.client),
         }
+    }
+
+    /// The same for a server that is run as this user, if it is, and that keeps its key to itself.
+    pub(super) fn write_for(&self, user: &str, folder: &Folder) -> Self {
+        let files = self.write(folder);
+        run(Command::new("chmod").args(["600", &files.server.key]));
+        if is_root() {
+            run(Command::new("chown").args([user, &files.server.key]));
+        }
+        files
     }
 }
 

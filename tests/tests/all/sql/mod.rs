@@ -1,9 +1,12 @@
 //! The SQL backend on real databases.
 //!
 //! - here: the conformance suite on each of them;
-//! - `faults`: what is said when one fails or is not as it should be.
+//! - `faults`: what is said when one fails or is not as it should be; `tls`: what is asked over TLS;
+//! - `sweep`: rows that are over.
 
 mod faults;
+mod sweep;
+mod tls;
 
 use core::time::Duration;
 use std::sync::Arc;
