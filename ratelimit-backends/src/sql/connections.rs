@@ -12,12 +12,15 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database, Pool};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::errors::{Failure, failure};
 
 /// A connection that was not used for so long is asked whether it still works.
 const STALE: Duration = Duration::from_secs(10);
+
+/// The longest that is waited for others who connect.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// How the connections are made.
 pub(super) enum Source<D: Database> {
@@ -214,21 +217,38 @@ impl<D: Database> Inner<D> {
         self.connect(options).await.map(Held::Own)
     }
 
+    async fn greet(
+        &self,
+        options: &<D::Connection as Connection>::Options,
+    ) -> Result<D::Connection, sqlx::Error> {
+        let mut connection = D::Connection::connect_with(options).await?;
+        (self.welcome)(&mut connection, self.bounds.timeout).await?;
+        Ok(connection)
+    }
+
     async fn connect(
         &self,
         options: &<D::Connection as Connection>::Options,
     ) -> Result<D::Connection, Failure> {
         let connect = async {
-            let mut connection = D::Connection::connect_with(options).await?;
-            (self.welcome)(&mut connection, self.bounds.timeout).await?;
-            Ok(connection)
+            loop {
+                match self.greet(options).await.map_err(|error| failure(&error)) {
+                    Err(failure)
+                        if failure.is_told && failure.error.kind() == ErrorKind::Timeout =>
+                    {
+                        // Others make the same file ready, and SQLite does not always wait for them by itself.
+                        sleep(BUSY.mul_f64(fastrand::f64())).await;
+                    }
+                    greeted => return greeted,
+                }
+            }
         };
         let failed = match timeout(self.bounds.connect_timeout, connect).await {
             Ok(Ok(connection)) => {
                 self.state().refused = None;
                 return Ok(connection);
             }
-            Ok(Err(error)) => failure(&error),
+            Ok(Err(failure)) => failure,
             Err(_) => too_late(self.bounds.connect_timeout),
         };
         let (shortest, longest) = self.bounds.back_off;

@@ -131,7 +131,9 @@ impl Process {
 
     /// Stops it where it is: its connections stay, and nothing answers.
     pub(super) fn freeze(&self) {
-        self.signal("-STOP", true);
+        let ids = self.signal("-STOP", true);
+        // Its threads stop one after the other.
+        wait_until("the server is frozen", || ids.iter().all(|id| stands(*id)));
     }
 
     /// Lets it go on.
@@ -139,7 +141,8 @@ impl Process {
         self.signal("-CONT", false);
     }
 
-    fn signal(&self, signal: &str, frozen: bool) {
+    /// Sends a signal to it and to what it started, and says which processes these are.
+    fn signal(&self, signal: &str, frozen: bool) -> Vec<u32> {
         let mut state = self.state();
         let mut ids = vec![state.child.id()];
         ids.extend(descendants(&mut state.child));
@@ -147,6 +150,7 @@ impl Process {
         let sent = kill(signal, &ids);
         assert!(sent.is_ok(), "kill {signal} failed");
         state.frozen = frozen;
+        ids
     }
 
     /// Whether it runs, and is not frozen.
@@ -218,6 +222,19 @@ fn descendants(child: &mut Child) -> Vec<u32> {
 fn kill(signal: &str, ids: &[u32]) -> io::Result<Output> {
     let ids = ids.iter().map(u32::to_string);
     Command::new("kill").arg(signal).args(ids).output()
+}
+
+/// Whether every thread of a process was stopped, or is no more.
+fn stands(id: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{id}/task"))
+        .into_iter()
+        .flatten();
+    threads.flatten().all(|thread| {
+        let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // It stands behind the name, which can have any sign.
+        let state = state.rsplit(") ").next().unwrap_or_default().chars().next();
+        matches!(state, None | Some('T' | 'Z' | 'X'))
+    })
 }
 
 /// The processes that a process has started, and that still run.
