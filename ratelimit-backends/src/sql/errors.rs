@@ -1,6 +1,7 @@
 //! What is made of a database's failures.
 
 use ratelimit_core::{Error, ErrorKind};
+use sqlx::error::DatabaseError;
 
 /// A failure, and what it says of what was asked.
 #[derive(Clone, Debug)]
@@ -44,10 +45,8 @@ impl Failure {
 pub(super) fn failure(error: &sqlx::Error) -> Failure {
     let (kind, is_told, again) = match error {
         sqlx::Error::Database(told) => {
-            let code = told.code().unwrap_or_default();
-            let (kind, again) = kind_of(&code, told.message());
-            // Those end the connection.
-            (kind, kind != ErrorKind::Connection, again)
+            let (kind, again) = kind_of(&**told);
+            (kind, !ends(&**told, kind), again)
         }
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
             (ErrorKind::Configuration, false, false)
@@ -60,7 +59,7 @@ pub(super) fn failure(error: &sqlx::Error) -> Failure {
         _ => (ErrorKind::Protocol, false, false),
     };
     let hint = match kind {
-        ErrorKind::Configuration if is_told => {
+        ErrorKind::Configuration if is_told && !says_database(error) => {
             "; `SqlBackend::connect` makes the table, `SqlBuilder::schema` says how it is made"
         }
         _ => "",
@@ -76,16 +75,47 @@ pub(super) fn failure(error: &sqlx::Error) -> Failure {
     }
 }
 
-/// By the code of the SQL standard, or SQLite's own; and whether the same may be asked again at once.
-fn kind_of(code: &str, message: &str) -> (ErrorKind, bool) {
+/// Whether the database itself is missing, which nobody makes for the user.
+fn says_database(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(told) = error else {
+        return false;
+    };
+    told.code().is_some_and(|code| code == "3D000") || told.message().contains("nknown database")
+}
+
+/// Whether nothing more can be done with the connection.
+fn ends(told: &dyn DatabaseError, kind: ErrorKind) -> bool {
+    // Without room, SQLite ends the transaction by itself, of which `sqlx` is not told.
+    #[cfg(feature = "sqlite")]
+    if told
+        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+        .is_some()
+    {
+        return kind == ErrorKind::Refused;
+    }
+    let _ = told;
+    kind == ErrorKind::Connection
+}
+
+/// What kind it is; and whether the same may be asked again at once.
+fn kind_of(told: &dyn DatabaseError) -> (ErrorKind, bool) {
+    let code = told.code().unwrap_or_default();
+    #[cfg(feature = "sqlite")]
+    if let Some(told) = told.try_downcast_ref::<sqlx::sqlite::SqliteError>() {
+        return (by_number(&code, told.message()), false);
+    }
+    by_state(&code, told.message())
+}
+
+/// By the code of the SQL standard, which both servers know.
+fn by_state(code: &str, message: &str) -> (ErrorKind, bool) {
     match code {
         // Two transactions that wait for each other; one that cannot be put into an order.
         "40001" | "40P01" => (ErrorKind::Overloaded, true),
-        // A lock that was waited for in vain; SQLite's `SQLITE_BUSY` and its kin.
-        // `statement_timeout`, `max_statement_time`.
-        "55P03" | "5" | "6" | "261" | "517" | "57014" | "70100" => (ErrorKind::Timeout, false),
+        // A lock that was waited for in vain, `statement_timeout`, `max_statement_time`.
+        "55P03" | "57014" | "70100" => (ErrorKind::Timeout, false),
         "53300" | "08004" => (ErrorKind::Overloaded, false),
-        // No table, no column.
+        // No table, no column, no database.
         "42P01" | "42703" | "42S02" | "42S22" | "3D000" | "3F000" | "42000" => {
             if message.contains("denied") {
                 (ErrorKind::Refused, false)
@@ -93,14 +123,25 @@ fn kind_of(code: &str, message: &str) -> (ErrorKind, bool) {
                 (ErrorKind::Configuration, false)
             }
         }
-        "1" if message.contains("no such") => (ErrorKind::Configuration, false),
-        // Passwords and rights, a server or a transaction that only reads, a disk that is full; SQLite: rights, a file that is
-        // only read, input and output, full, cannot be opened, no database.
-        "28000" | "28P01" | "42501" | "25006" | "53100" | "53200" | "3" | "8" | "10" | "13"
-        | "14" | "23" | "26" | "1032" | "1544" => (ErrorKind::Refused, false),
+        // Passwords and rights, a server or a transaction that only reads, a disk or memory that is full.
+        "28000" | "28P01" | "42501" | "25006" | "53100" | "53200" => (ErrorKind::Refused, false),
         "HY000" => by_message(message),
         _ if code.starts_with("08") || code.starts_with("57P") => (ErrorKind::Connection, false),
         _ => (ErrorKind::Protocol, false),
+    }
+}
+
+/// By the result codes of SQLite, of which the lowest byte says what it is.
+#[cfg(feature = "sqlite")]
+fn by_number(code: &str, message: &str) -> ErrorKind {
+    let code: u32 = code.parse().unwrap_or_default();
+    match code & 0xff {
+        // Others write, and go on to.
+        5 | 6 => ErrorKind::Timeout,
+        // Rights, memory, a file that is only read, input and output, full, cannot be opened, no database.
+        3 | 7 | 8 | 10 | 13 | 14 | 23 | 26 => ErrorKind::Refused,
+        1 if message.contains("no such") => ErrorKind::Configuration,
+        _ => ErrorKind::Protocol,
     }
 }
 

@@ -5,6 +5,7 @@
 //! statements are text, as several cannot be prepared together: what is in it are numbers, digits and [escaped](crate::names) names.
 
 use core::fmt::Write as _;
+use core::mem;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +48,9 @@ pub(super) fn welcome(
         connection.execute(told).await.map(drop)
     })
 }
+
+/// Servers refuse texts that are longer than they want; this is less than any of them does by default.
+const LONGEST_TEXT: usize = 1 << 20;
 
 const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION; ";
 
@@ -185,6 +189,9 @@ impl MySqlStore {
                     let mut text = String::new();
                     // Nothing can go wrong with strings.
                     for it in stored {
+                        if !text.is_empty() && text.len() + 2 * it.state.len() > LONGEST_TEXT {
+                            transact(connection, mem::take(&mut text)).await?;
+                        }
                         let _ = write!(
                             text,
                             "UPDATE {table} SET state = X'{}', expires = {} WHERE name = '{}'; ",

@@ -4,7 +4,8 @@ use core::future::pending;
 use core::time::Duration;
 use std::io::Result;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,6 +46,7 @@ pub struct Proxy {
     /// Always there until it is dropped.
     runtime: Option<Runtime>,
     address: SocketAddr,
+    turns: Arc<AtomicUsize>,
     line: watch::Sender<Line>,
     /// Says that the last change holds.
     changed: Mutex<mpsc::Receiver<()>>,
@@ -68,13 +70,16 @@ impl Proxy {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a socket");
-            accept(listener, server, watched, done).await;
+            accept(listener, server, counted, watched, done).await;
         });
         Self {
             runtime: Some(runtime),
             address,
+            turns,
             line,
             changed: Mutex::new(changed),
         }
@@ -88,6 +93,11 @@ impl Proxy {
     /// The port where clients find the server.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// How often a client asked something after it had heard what was answered before: the round trips, of all connections.
+    pub fn turns(&self) -> usize {
+        self.turns.load(Ordering::SeqCst)
     }
 
     /// Changes what the line does, for the connections that there are and for new ones. It holds when this returns.
@@ -111,10 +121,32 @@ impl Drop for Proxy {
     }
 }
 
+/// Who spoke last on a connection.
+struct Turns {
+    all: Arc<AtomicUsize>,
+    is_answered: AtomicBool,
+}
+
+impl Turns {
+    fn of(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            is_answered: AtomicBool::new(true),
+        }
+    }
+
+    fn speaks(&self, is_answer: bool) {
+        if self.is_answered.swap(is_answer, Ordering::SeqCst) && !is_answer {
+            self.all.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Accepts connections, and says when a change of the line holds.
 async fn accept(
     listener: TcpListener,
     server: SocketAddr,
+    turns: Arc<AtomicUsize>,
     mut line: watch::Receiver<Line>,
     done: mpsc::Sender<()>,
 ) {
@@ -143,7 +175,7 @@ async fn accept(
             }
             Some(_) = connections.join_next() => {}
             Ok(client) = next(listener.as_ref()) => {
-                connections.spawn(connect(client, server, line.clone()));
+                connections.spawn(connect(client, server, Turns::of(&turns), line.clone()));
             }
         }
     }
@@ -161,12 +193,17 @@ fn breaks(line: Line) -> bool {
 }
 
 /// One connection, until either side closes it or the line breaks.
-async fn connect(mut client: TcpStream, server: SocketAddr, line: watch::Receiver<Line>) {
+async fn connect(
+    mut client: TcpStream,
+    server: SocketAddr,
+    turns: Turns,
+    line: watch::Receiver<Line>,
+) {
     let mut broken = line.clone();
     let is_broken = select! {
         biased;
         is_broken = async { broken.wait_for(|now| breaks(*now)).await.is_ok() } => is_broken,
-        passed = pass_both(&mut client, server, line) => passed.is_err(),
+        passed = pass_both(&mut client, server, &turns, line) => passed.is_err(),
     };
     if is_broken {
         // With this, closing is a reset.
@@ -177,6 +214,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, line: watch::Receive
 async fn pass_both(
     client: &mut TcpStream,
     server: SocketAddr,
+    turns: &Turns,
     line: watch::Receiver<Line>,
 ) -> Result<()> {
     let mut server = TcpStream::connect(server).await?;
@@ -185,8 +223,8 @@ async fn pass_both(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     select! {
-        passed = pass(from_client, to_server, line.clone(), false) => passed,
-        passed = pass(from_server, to_client, line, true) => passed,
+        passed = pass(from_client, to_server, turns, line.clone(), false) => passed,
+        passed = pass(from_server, to_client, turns, line, true) => passed,
     }
 }
 
@@ -194,6 +232,7 @@ async fn pass_both(
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    turns: &Turns,
     mut line: watch::Receiver<Line>,
     is_answer: bool,
 ) -> Result<()> {
@@ -202,6 +241,7 @@ async fn pass(
     let read = async move {
         let mut buffer = vec![0; 16_384];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            turns.speaks(is_answer);
             let _ = sender.send((Instant::now(), buffer[..length].to_vec()));
         }
         drop(sender);

@@ -9,6 +9,7 @@ mod layers;
 mod memory;
 mod plain;
 mod postures;
+mod processes;
 mod redis;
 mod registry;
 mod scopes;

@@ -2,11 +2,14 @@
 //!
 //! - here: the conformance suite on each of them;
 //! - `faults`: what is said when one fails or is not as it should be; `tls`: what is asked over TLS;
-//! - `sweep`: rows that are over.
+//! - `many`: several processes; `sweep`: rows that are over; `full`: no room is left; `trips`: how often it is asked, and over a line that breaks.
 
 mod faults;
+mod full;
+mod many;
 mod sweep;
 mod tls;
+mod trips;
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -1,0 +1,117 @@
+//! Several processes that share a budget, with clocks that need not agree.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ratelimit_core::{Algorithm, Backend, Check, Join, KeyBuf, Policy};
+
+/// How much each algorithm admits, whoever asks.
+pub(crate) const LIMIT: u32 = 500;
+
+/// Where the other processes find the server.
+pub(crate) const SERVER: &str = "RATELIMIT_TEST_SERVER";
+
+/// The server that this process is to ask, if it is one of the others.
+pub(crate) fn server() -> Option<String> {
+    std::env::var(SERVER).ok()
+}
+
+/// Takes all that it can get, in several tasks at once, and says how much that was of each algorithm.
+pub(crate) async fn take(backend: Arc<dyn Backend>) -> Vec<u32> {
+    let mut taken = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let tasks: Vec<_> = (0..8)
+            .map(|_| tokio::spawn(take_of(Arc::clone(&backend), algorithm)))
+            .collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.expect("decisions");
+        }
+        taken.push(sum);
+    }
+    taken
+}
+
+async fn take_of(backend: Arc<dyn Backend>, algorithm: Algorithm) -> u32 {
+    let limits = format!("{LIMIT}/366d").parse().expect("a rate");
+    let policy = Policy::new("shared", algorithm, limits);
+    let key = KeyBuf::of("shared");
+    let mut taken = 0;
+    loop {
+        let check = Check::new(&policy, policy.limits(), key.as_ref());
+        let answer = backend.decide(&[check], Join::Each).await.remove(0);
+        if !answer.expect("a decision").is_allowed() {
+            return taken;
+        }
+        taken += 1;
+    }
+}
+
+/// Nobody got more than all of them may have together, and nothing is left.
+pub(crate) fn assert_shared(taken: impl IntoIterator<Item = Vec<u32>>) {
+    let mut sums = vec![0; Algorithm::ALL.len()];
+    for of_one in taken {
+        for (sum, of_one) in sums.iter_mut().zip(of_one) {
+            *sum += of_one;
+        }
+    }
+    assert_eq!(sums, vec![LIMIT; Algorithm::ALL.len()]);
+}
+
+/// What one of the other processes does: takes what it can get, and says what that was.
+pub(crate) async fn another(backend: Arc<dyn Backend>) {
+    let taken = take(backend).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    println!("taken {taken:?} at {}", now.unwrap().as_secs());
+}
+
+/// Starts this program again to run the test of that name, with its clock ahead or behind.
+pub(crate) fn start(test: &str, url: &str, clock: Option<&str>) -> Child {
+    let program = std::env::current_exe().expect("a path");
+    let mut command = match clock {
+        None => Command::new(program),
+        Some(clock) => {
+            let mut command = Command::new("faketime");
+            command.args(["-f", clock]).arg(program);
+            command
+        }
+    };
+    command
+        .args(["--exact", test, "--nocapture"])
+        .env(SERVER, url)
+        .stdout(Stdio::piped());
+    let child = command.spawn();
+    child.expect("`faketime` is missing: apt-get install -y --no-install-recommends faketime")
+}
+
+/// What it took, and what it takes the time to be.
+fn outcome(child: Child) -> (Vec<u32>, u64) {
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    let (_, said) = said.split_once("taken [").expect("what it took");
+    let (taken, now) = said.split_once("] at ").expect("the time");
+    let taken = taken.split(", ").map(|it| it.parse().unwrap()).collect();
+    let now = now.lines().next().expect("a line").trim();
+    (taken, now.parse().unwrap())
+}
+
+/// Three processes run the test of that name, which is [`another`], at the same time; none has more than its share of the
+/// server's budget.
+pub(crate) fn share(test: &str, url: &str) {
+    let children = [None; 3].map(|clock| start(test, url, clock));
+    assert_shared(children.map(|child| outcome(child).0));
+}
+
+/// The same, where the clocks of two are hours off.
+pub(crate) fn share_hours_apart(test: &str, url: &str) {
+    let children = [None, Some("+1h"), Some("-1h")].map(|clock| start(test, url, clock));
+    let outcomes = children.map(outcome);
+    let [real, ahead, behind] = outcomes.each_ref().map(|(_, now)| *now);
+    assert_shared(outcomes.map(|(taken, _)| taken));
+    assert!(
+        ahead > real + 3_000 && behind < real - 3_000,
+        "the clocks were apart"
+    );
+}
