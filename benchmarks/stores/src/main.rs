@@ -1,9 +1,10 @@
-//! Decisions in Redis, side by side with what a user would do instead, in one run against one server: see
+//! Decisions in shared stores, side by side with what a user would do instead, in one run against one server of each kind: see
 //! `README.md`.
 
 mod blocking;
 mod ceiling;
 mod contenders;
+mod databases;
 mod denials;
 mod lease;
 #[cfg(feature = "limitador")]
@@ -24,7 +25,21 @@ use tokio::runtime::{Builder, Runtime};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be run by itself, if it is named.
-const PARTS: [&str; 6] = ["tasks", "batches", "denials", "lease", "ceiling", "threads"];
+const PARTS: [&str; 10] = [
+    "tasks",
+    "batches",
+    "denials",
+    "lease",
+    "ceiling",
+    "threads",
+    "postgres",
+    "mariadb",
+    "sqlite",
+    "durability",
+];
+
+/// Those of Redis.
+const OF_REDIS: usize = 6;
 
 struct Settings {
     rounds: usize,
@@ -54,27 +69,45 @@ fn main() {
             time: Duration::from_millis(800),
         }
     };
+    if PARTS[..OF_REDIS].iter().any(|part| wants(part)) {
+        redis(wants, &settings);
+    }
+    if wants("postgres") {
+        databases::postgres(&settings);
+    }
+    if wants("mariadb") {
+        databases::mariadb(&settings);
+    }
+    if wants("sqlite") {
+        databases::sqlite(&settings);
+    }
+    if wants("durability") {
+        databases::durability(&settings);
+    }
+}
+
+fn redis(wants: impl Fn(&str) -> bool, settings: &Settings) {
     let server = Redis::start();
     install(&server);
     if wants("tasks") {
         for threads in [1, 2] {
-            tasks(&server, &runtime(threads), threads, &settings);
+            tasks(&server, &runtime(threads), threads, settings);
         }
     }
     if wants("batches") {
-        batches(&server, &settings);
+        batches(&server, settings);
     }
     if wants("denials") {
-        denials::flood(&settings);
+        denials::flood(settings);
     }
     if wants("lease") {
-        lease::hot(&settings);
+        lease::hot(settings);
     }
     if wants("ceiling") {
-        highest(&server, &settings);
+        highest(&server, settings);
     }
     if wants("threads") {
-        blocked(&server, &settings);
+        blocked(&server, settings);
     }
 }
 
