@@ -163,3 +163,52 @@ fn without_a_runtime_nothing_is_held() {
     assert_eq!(stats.hits(), 0);
     assert_eq!(stats.taken(), stats.trips());
 }
+
+/// A runtime may end before what is spawned there begins.
+#[test]
+fn a_watch_that_never_began_is_not_kept() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000/h");
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    runtime().block_on(async {
+        while process.decide_now(&check(&policy)).is_none() {
+            ask(&process, check(&policy)).await;
+        }
+    });
+    scene.clock.advance(LIFE);
+    runtime().block_on(async {
+        warm(&process, check(&policy)).await;
+        scene.clock.advance(LIFE);
+        settle().await;
+        assert!(!scene.store.back().is_empty());
+    });
+}
+
+/// A clock whose time goes on like the process's, and that steps.
+#[derive(Clone, Debug)]
+struct Stepping(ratelimit_core::ManualClock);
+
+impl Clock for Stepping {
+    fn now(&self) -> ratelimit_core::Timestamp {
+        self.0.now()
+    }
+}
+
+/// In real time.
+#[tokio::test]
+async fn after_a_step_back_what_is_left_is_given_back_all_the_same() {
+    let scene = Scene::new();
+    let clock = Stepping(scene.clock.clone());
+    let life = Duration::from_millis(20);
+    let inner = Arc::clone(&scene.store) as Arc<dyn Backend>;
+    let process = Lease::new().life(life).clock(clock).layer(inner).unwrap();
+    let policy = bucket("1000/h");
+    warm(&process, check(&policy)).await;
+    scene.clock.step_back(Duration::from_hours(1));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!scene.store.back().is_empty());
+}
