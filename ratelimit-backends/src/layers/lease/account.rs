@@ -189,7 +189,7 @@ impl Account {
         self.books().generation == generation
     }
 
-    /// Takes back units of a charge, if what it was spent from is still here.
+    /// Takes back units of a charge, if what it was spent from is still here and they may be held.
     pub(super) fn take_back(
         &self,
         charge: &Charge,
@@ -197,6 +197,9 @@ impl Account {
         now: Timestamp,
     ) -> Option<Decision> {
         let mut books = self.books();
+        if units > self.most.saturating_sub(books.left(now)) {
+            return None;
+        }
         let mut live = books.slices.iter_mut().filter(|slice| slice.is_live(now));
         live.find_map(|slice| slice.take_back(charge, units).then_some(()))?;
         let charged = charge.clone().with_cost(charge.cost() - units);

@@ -155,3 +155,34 @@ async fn a_peek_sees_what_is_held() {
     assert!(seen.remaining() > 0);
     assert!(!peek(50).await.is_allowed());
 }
+
+#[tokio::test]
+async fn not_more_is_taken_back_than_may_be_held() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000/h");
+    warm(&process, check(&policy)).await;
+    process.reset(&[check(&policy)]).await.unwrap();
+    Store::shut(&scene.store.gate);
+    let waiters = (0..8).map(|_| {
+        let (process, policy) = (Arc::clone(&process), policy.clone());
+        tokio::spawn(async move { ask(&process, check(&policy).with_cost(90)).await })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    settle().await;
+    scene.store.gate.add_permits(1_000);
+    let mut spent = Vec::new();
+    for waiter in waiters {
+        spent.push(waiter.await.unwrap());
+    }
+    settle().await;
+    for decision in &spent {
+        let adjusts = [Adjust::refund(
+            check(&policy).with_cost(90),
+            decision.charge().clone(),
+        )];
+        process.adjust(&adjusts).await.remove(0).unwrap();
+    }
+    // At most a tenth is held.
+    assert!(scene.store.remaining(check(&policy)).await >= 900);
+}
