@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures_util::future::join;
 use ratelimit_core::{
-    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error, Join,
-    Pong, Sweep, Swept, Timestamp,
+    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error,
+    ErrorKind, Join, Pong, Sweep, Swept, Timestamp,
 };
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 
 use super::account::Account;
-use super::refills::{LONGEST, Refills, Wanted};
+use super::refills::{LONGEST, Refills, Told, Wanted};
 use super::shared::Shared;
 use crate::batcher::{Batcher, Bounds};
 use crate::layers::miscounted;
@@ -38,6 +39,33 @@ pub(super) struct Asking {
     inner: Arc<dyn Backend>,
     capabilities: Capabilities,
     refills: Batcher<Refills>,
+}
+
+impl Asking {
+    /// Has units fetched by a task: who waits for it may go away, or not go on, and neither takes what
+    /// is fetched for others with it nor holds them up. Nor is it held up by a runtime that stands still.
+    async fn refill(self: &Arc<Self>, wanted: Vec<Wanted>) -> Vec<Told> {
+        let count = wanted.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return self.refills.ask(wanted).await;
+        };
+        let asking = Arc::clone(self);
+        let refill = async move { within(LONGEST, pin!(asking.refills.ask(wanted))).await };
+        let told = match within(LONGEST, pin!(runtime.spawn(refill))).await {
+            Ok(ended) => ended.unwrap_or_else(|error| Err(forsaken(error))),
+            Err(error) => Err(error),
+        };
+        told.unwrap_or_else(|error| vec![Err(error); count])
+    }
+}
+
+/// What those are told whose task panicked, or was on a runtime that has ended.
+fn forsaken(error: JoinError) -> Error {
+    let message = "the task that asked the store has ended";
+    Error::new(ErrorKind::Connection, message).with_source(error)
 }
 
 /// How a check is answered.
@@ -161,7 +189,7 @@ impl Leased {
             };
             answers.push(told);
         }
-        let refilled = self.asking.refills.ask(wanted);
+        let refilled = self.asking.refill(wanted);
         let decided = async {
             if alone.is_empty() {
                 return Vec::new();

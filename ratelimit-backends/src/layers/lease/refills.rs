@@ -46,7 +46,8 @@ struct Waiting {
     answers: Vec<Option<Told>>,
 }
 
-type Told = Result<Option<Decision>, Error>;
+/// What somebody is told who waits; nothing if it needs nothing.
+pub(super) type Told = Result<Option<Decision>, Error>;
 
 impl Waiting {
     fn new(wanted: &[Wanted]) -> Self {
