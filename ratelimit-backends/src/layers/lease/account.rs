@@ -93,6 +93,12 @@ impl Account {
         self.check.as_check().with_cost(cost)
     }
 
+    /// Whether it is of the key of that check.
+    pub(super) fn is_of(&self, check: &Check<'_>) -> bool {
+        let own = self.check.as_check();
+        own.policy.identity() == check.policy.identity() && own.key == check.key
+    }
+
     /// Whether its slices were charged under these limits.
     pub(super) fn is_under(&self, limits: &Limits) -> bool {
         self.check.as_check().limits == limits
@@ -185,7 +191,7 @@ impl Account {
     }
 
     /// Whether what was asked for in that generation is not void.
-    pub(super) fn is_of(&self, generation: u64) -> bool {
+    pub(super) fn is_valid(&self, generation: u64) -> bool {
         self.books().generation == generation
     }
 

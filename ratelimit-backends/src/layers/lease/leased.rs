@@ -300,7 +300,7 @@ impl<'a> Forgetting<'a> {
     fn forget(&self) {
         let accounts = &self.shared.accounts;
         for check in self.checks {
-            if let Some(account) = accounts.any(&accounts.asked(check)) {
+            for account in accounts.any(&accounts.asked(check)) {
                 self.shared.stats.lose(account.forget());
             }
         }

@@ -150,7 +150,7 @@ impl Ask for Refills {
             self.shared.stats.lose(slice.left.into());
         }
         if waiting.open().next().is_some() {
-            let left = slice.take_if(|_| account.is_of(plan.generation));
+            let left = slice.take_if(|_| account.is_valid(plan.generation));
             let left = left.map(|(slice, _)| slice);
             self.one_by_one(&account, left, &mut waiting).await;
         } else if let Some((slice, report)) = slice

@@ -186,3 +186,51 @@ async fn not_more_is_taken_back_than_may_be_held() {
     // At most a tenth is held.
     assert!(scene.store.remaining(check(&policy)).await >= 900);
 }
+
+fn key(policy: &Policy, key: &'static [u8]) -> Check<'static> {
+    let policy: &'static Policy = Box::leak(Box::new(policy.clone()));
+    Check::new(policy, policy.limits(), KeyRef::from_bytes(key))
+}
+
+/// Holds something of each of these keys, for which there is room for one.
+async fn crowd(process: &Arc<dyn Backend>, policy: &Policy) -> Vec<(Check<'static>, u32)> {
+    let mut all = Vec::new();
+    for name in [b"a", b"b", b"c", b"d"] {
+        let check = key(policy, name);
+        all.push((check, warm(process, check).await));
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_key_that_was_pushed_out_is_void_after_a_reset() {
+    let scene = Scene::new();
+    let (process, _) = scene.process_with(Lease::new().max_keys(1));
+    let policy = policy(Algorithm::FixedWindow, "1000/h");
+    let all = crowd(&process, &policy).await;
+    scene.store.back();
+    for (check, _) in &all {
+        process.reset(&[*check]).await.unwrap();
+        let fifty = [check.with_cost(50)];
+        let admitted = scene.store.memory.decide(&fifty, Join::Each).await;
+        assert!(admitted[0].as_ref().unwrap().is_allowed());
+    }
+    scene.clock.advance(LIFE);
+    settle().await;
+    assert_eq!(scene.store.back(), []);
+    for (check, _) in &all {
+        assert_eq!(scene.store.remaining(*check).await, 950);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_key_that_was_pushed_out_is_given_back_at_the_close() {
+    let scene = Scene::new();
+    let (process, _) = scene.process_with(Lease::new().max_keys(1));
+    let policy = policy(Algorithm::FixedWindow, "1000/h");
+    let all = crowd(&process, &policy).await;
+    process.close().await;
+    for (check, admitted) in &all {
+        assert_eq!(scene.store.remaining(*check).await, 1_000 - admitted);
+    }
+}
