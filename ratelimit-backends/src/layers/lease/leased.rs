@@ -141,7 +141,8 @@ impl Leased {
         });
     }
 
-    fn way(&self, check: &Check<'_>, now: Timestamp) -> Way {
+    /// How a check is answered that comes after those that are wanted already: not before one of its key.
+    fn way(&self, check: &Check<'_>, now: Timestamp, wanted: &[Wanted]) -> Way {
         let capabilities = &self.asking.capabilities;
         if !self.is_leased(check) {
             let refused = capabilities.refuse(check.policy.algorithm(), check.limits);
@@ -149,7 +150,9 @@ impl Leased {
         }
         let asked = self.shared().accounts.asked(check);
         let account = self.shared().accounts.open(&asked, now);
+        let is_behind = |account| wanted.iter().any(|it| Arc::ptr_eq(&it.account, account));
         if let Some(account) = &account
+            && !is_behind(account)
             && let Some(decision) = self.spend(account, check.cost, now)
         {
             self.shared().stats.hit(&asked);
@@ -174,7 +177,7 @@ impl Leased {
         let (mut wanted, mut waiting) = (Vec::new(), Vec::new());
         let (mut alone, mut others) = (Vec::new(), Vec::new());
         for (place, check) in checks.iter().enumerate() {
-            let told = match self.way(check, now) {
+            let told = match self.way(check, now, &wanted) {
                 Way::Told(told) => Some(told),
                 Way::Refill(wants) => {
                     wanted.push(wants);

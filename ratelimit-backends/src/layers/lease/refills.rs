@@ -58,11 +58,14 @@ impl Waiting {
         Self { costs, answers }
     }
 
-    /// Tells those who have no answer yet, in order, if there is one.
+    /// Tells those who have no answer yet, in order, until there is none for one of them.
     fn tell(&mut self, mut answer: impl FnMut(u32) -> Option<Result<Decision, Error>>) {
         for (cost, told) in self.costs.iter().zip(&mut self.answers) {
             if told.is_none() {
                 *told = answer(*cost).map(|answer| answer.map(Some));
+            }
+            if told.is_none() {
+                return;
             }
         }
     }

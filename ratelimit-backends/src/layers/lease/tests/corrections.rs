@@ -234,3 +234,16 @@ async fn what_is_held_of_a_key_that_was_pushed_out_is_given_back_at_the_close() 
         assert_eq!(scene.store.remaining(*check).await, 1_000 - admitted);
     }
 }
+
+#[tokio::test]
+async fn the_checks_of_a_key_are_decided_in_order() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("100/h");
+    let admitted = warm(&process, check(&policy)).await;
+    let all = 100 - admitted;
+    let checks = [check(&policy).with_cost(all), check(&policy)];
+    let answers = process.decide(&checks, Join::Each).await;
+    let allowed = answers.iter().map(|it| it.as_ref().unwrap().is_allowed());
+    assert_eq!(allowed.collect::<Vec<_>>(), [true, false]);
+}
