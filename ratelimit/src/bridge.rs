@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use ratelimit_core::{Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
-use tokio::task::{AbortHandle, unconstrained};
+use tokio::task::{AbortHandle, unconstrained, yield_now};
 
 /// The runtime of the background thread, or why there is none.
 static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
@@ -82,6 +82,7 @@ fn wait<F: Future>(timeout: Duration, mut work: Pin<&mut F>) -> Option<F::Output
     });
     let waker = Waker::from(Arc::clone(&signal));
     let mut context = Context::from_waker(&waker);
+    let deaf = wakes_too_late();
     loop {
         if let Poll::Ready(value) = work.as_mut().poll(&mut context) {
             return Some(value);
@@ -93,9 +94,28 @@ fn wait<F: Future>(timeout: Duration, mut work: Pin<&mut F>) -> Option<F::Output
                 break;
             }
             // It ends for no reason as well.
+            if deaf {
+                thread::park_timeout(left.min(LOOK_AGAIN));
+                break;
+            }
             thread::park_timeout(left);
         }
     }
+}
+
+/// How soon a future is looked at again whose wakers may not be heard.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Whether what yields on this thread is woken by the caller's runtime, which does so when the thread is
+/// its own again: so it is for its workers, whatever runtime is the current one.
+fn wakes_too_late() -> bool {
+    let signal = Arc::new(Signal {
+        thread: thread::current(),
+        woken: AtomicBool::new(false),
+    });
+    let waker = Waker::from(Arc::clone(&signal));
+    let yields = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
+    yields.is_pending() && !signal.woken.load(Ordering::Acquire)
 }
 
 /// Wakes a thread that waits.
@@ -219,6 +239,20 @@ mod tests {
     async fn a_current_thread_runtime_is_not_in_the_way() {
         let sleep = || tokio::time::sleep(Duration::from_millis(1));
         run(Duration::from_secs(10), sleep).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_yields_goes_on_within_a_runtime() {
+        run(Duration::from_secs(10), tokio::task::yield_now).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_yields_goes_on_within_a_worker() {
+        let yields = || run(Duration::from_secs(10), tokio::task::yield_now);
+        tokio::spawn(async move { yields() })
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     #[tokio::test]

@@ -97,7 +97,9 @@ use crate::within::prepare;
 /// A [`life`](Self::life), [`max_share`](Self::max_share) or [`max_keys`](Self::max_keys) out of its
 /// bounds, or a backend without an algorithm that can be leased, is an error of the kind
 /// [`Configuration`](ErrorKind::Configuration) when the layer is put around the backend. More than
-/// 100,000 calls that wait are told [`Overloaded`](ErrorKind::Overloaded).
+/// 100,000 calls that wait are told [`Overloaded`](ErrorKind::Overloaded); one that has waited for ten
+/// seconds, for a store without a bound or for a runtime that nobody drives, is told
+/// [`Timeout`](ErrorKind::Timeout).
 ///
 /// ```
 /// use std::sync::Arc;

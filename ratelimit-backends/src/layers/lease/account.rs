@@ -93,6 +93,12 @@ impl Account {
         self.check.as_check().with_cost(cost)
     }
 
+    /// Whether it is of the key of that check.
+    pub(super) fn is_of(&self, check: &Check<'_>) -> bool {
+        let own = self.check.as_check();
+        own.policy.identity() == check.policy.identity() && own.key == check.key
+    }
+
     /// Whether its slices were charged under these limits.
     pub(super) fn is_under(&self, limits: &Limits) -> bool {
         self.check.as_check().limits == limits
@@ -185,11 +191,11 @@ impl Account {
     }
 
     /// Whether what was asked for in that generation is not void.
-    pub(super) fn is_of(&self, generation: u64) -> bool {
+    pub(super) fn is_valid(&self, generation: u64) -> bool {
         self.books().generation == generation
     }
 
-    /// Takes back units of a charge, if what it was spent from is still here.
+    /// Takes back units of a charge, if what it was spent from is still here and they may be held.
     pub(super) fn take_back(
         &self,
         charge: &Charge,
@@ -197,6 +203,9 @@ impl Account {
         now: Timestamp,
     ) -> Option<Decision> {
         let mut books = self.books();
+        if units > self.most.saturating_sub(books.left(now)) {
+            return None;
+        }
         let mut live = books.slices.iter_mut().filter(|slice| slice.is_live(now));
         live.find_map(|slice| slice.take_back(charge, units).then_some(()))?;
         let charged = charge.clone().with_cost(charge.cost() - units);

@@ -1,10 +1,10 @@
 //! [`Accounts`]: those of all keys, their number bounded.
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, UnitWeighter};
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, UnitWeighter};
 use ratelimit_core::{Check, Error, ErrorKind, Timestamp};
 
 use super::account::Account;
@@ -14,13 +14,48 @@ use crate::layers::subject::{Asked, Mixed, Subject};
 /// A share of fewer units is not worth it.
 const FEWEST: u32 = 8;
 
-type Known =
-    Cache<Subject, Arc<Account>, UnitWeighter, Mixed, DefaultLifecycle<Subject, Arc<Account>>>;
+type Known = Cache<Subject, Arc<Account>, UnitWeighter, Mixed, Strays>;
+
+/// Accounts that were pushed out, or replaced, while something was held there or under way: nobody finds
+/// them any more, and still it is to be known what becomes of that.
+#[derive(Clone, Debug, Default)]
+struct Strays(Arc<Mutex<Vec<Weak<Account>>>>);
+
+impl Strays {
+    fn all(&self) -> MutexGuard<'_, Vec<Weak<Account>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, account: &Arc<Account>) {
+        // Whoever keeps watch over one, or fetches more for it, has it as well.
+        if Arc::strong_count(account) == 1 {
+            return;
+        }
+        let mut all = self.all();
+        if all.len() == all.capacity() {
+            all.retain(|stray| stray.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(account));
+    }
+
+    fn get(&self) -> Vec<Arc<Account>> {
+        self.all().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Lifecycle<Subject, Arc<Account>> for Strays {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Subject, account: Arc<Account>) {
+        self.add(&account);
+    }
+}
 
 /// The accounts of the keys that were asked for of late.
 pub(super) struct Accounts {
     seeds: Seeds,
     known: Known,
+    strays: Strays,
     share: f64,
     life: Duration,
 }
@@ -34,14 +69,11 @@ impl Accounts {
             .build();
         let options =
             options.map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))?;
+        let strays = Strays::default();
         Ok(Self {
             seeds: Seeds::random(),
-            known: Cache::with_options(
-                options,
-                UnitWeighter,
-                Mixed::default(),
-                DefaultLifecycle::default(),
-            ),
+            known: Cache::with_options(options, UnitWeighter, Mixed::default(), strays.clone()),
+            strays,
             share,
             life,
         })
@@ -77,20 +109,27 @@ impl Accounts {
         match self.known.get(asked) {
             Some(account) if account.is_under(check.limits) => return Some(account),
             Some(account) if !account.is_empty(now) => return None,
-            _ => {}
+            // Something may be under way to it.
+            Some(account) => self.strays.add(&account),
+            None => {}
         }
         let account = Arc::new(Account::new(check, most, self.life));
         self.known.insert(asked.subject(), Arc::clone(&account));
         Some(account)
     }
 
-    /// The account of a key, under whatever limits.
-    pub(super) fn any(&self, asked: &Asked<'_>) -> Option<Arc<Account>> {
-        self.known.peek(asked)
+    /// The accounts of a key, under whatever limits, be they found by callers or not.
+    pub(super) fn any(&self, asked: &Asked<'_>) -> impl Iterator<Item = Arc<Account>> {
+        let known = self.known.peek(asked);
+        let mut strays = self.strays.get();
+        strays.retain(|stray| stray.is_of(asked.check));
+        known.into_iter().chain(strays)
     }
 
+    /// All accounts of which something may be held.
     pub(super) fn all(&self) -> Vec<Arc<Account>> {
-        self.known.iter().map(|(_, account)| account).collect()
+        let known = self.known.iter().map(|(_, account)| account);
+        known.chain(self.strays.get()).collect()
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -13,51 +13,61 @@ use super::shared::Shared;
 use crate::within::{sleep, within};
 
 /// Gives back what is left of the slices of an account when they are over, until it has none.
-pub(super) async fn keep(shared: Arc<Shared>, inner: Arc<dyn Backend>, account: Arc<Account>) {
-    // If the runtime ends, the next slice that is put in has another keeper.
-    let mut watch = Watch(Some(&account));
-    loop {
-        let (over, next) = account.take_over(shared.now());
-        if next.is_none() {
-            watch.0 = None;
-        }
-        let given = shared.give_back(&*inner, &account, over);
-        // A store that does not answer does not take it.
-        let _ = within(LONGEST, pin!(given)).await;
-        let Some(next) = next else {
-            return;
-        };
-        if sleep_until(&*shared.clock, next).await.is_err() {
-            return;
+pub(super) fn keep(
+    shared: Arc<Shared>,
+    inner: Arc<dyn Backend>,
+    account: Arc<Account>,
+) -> impl Future<Output = ()> + Send {
+    // If the runtime ends, be it before this begins, the next slice that is put in has another keeper.
+    let mut watch = Watch(Some(Arc::clone(&account)));
+    async move {
+        loop {
+            let (over, next) = account.take_over(shared.now());
+            if next.is_none() {
+                watch.end();
+            }
+            let given = shared.give_back(&*inner, &account, over);
+            // A store that does not answer does not take it.
+            let _ = within(LONGEST, pin!(given)).await;
+            let Some(next) = next else {
+                return;
+            };
+            if sleep_until(&*shared.clock, next).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-struct Watch<'a>(Option<&'a Account>);
+struct Watch(Option<Arc<Account>>);
 
-impl Drop for Watch<'_> {
+impl Watch {
+    fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(account) = self.0 {
+        if let Some(account) = &self.0 {
             account.is_forsaken();
         }
     }
 }
 
+/// Sleeps for as long as it is until then, or less. It is not looked at the clock again: one that
+/// stepped back meanwhile has ended what is watched.
 async fn sleep_until(clock: &dyn Clock, at: Timestamp) -> Result<(), Error> {
-    loop {
-        let left = at.since(clock.now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        let woken = WokenByClock {
-            clock,
-            at,
-            sleeper: None,
-        };
-        if !woken.await {
-            sleep(left)?.await;
-        }
+    let left = at.since(clock.now());
+    let woken = WokenByClock {
+        clock,
+        at,
+        sleeper: None,
+    };
+    if !left.is_zero() && !woken.await {
+        sleep(left)?.await;
     }
+    Ok(())
 }
 
 /// Whether the clock itself said that it is time; at once if it does not do so.

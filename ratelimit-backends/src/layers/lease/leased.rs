@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures_util::future::join;
 use ratelimit_core::{
-    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error, Join,
-    Pong, Sweep, Swept, Timestamp,
+    Adjust, AlgorithmSet, Answers, Backend, BoxFuture, Capabilities, Check, Decision, Error,
+    ErrorKind, Join, Pong, Sweep, Swept, Timestamp,
 };
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 
 use super::account::Account;
-use super::refills::{LONGEST, Refills, Wanted};
+use super::refills::{LONGEST, Refills, Told, Wanted};
 use super::shared::Shared;
 use crate::batcher::{Batcher, Bounds};
 use crate::layers::miscounted;
@@ -38,6 +39,33 @@ pub(super) struct Asking {
     inner: Arc<dyn Backend>,
     capabilities: Capabilities,
     refills: Batcher<Refills>,
+}
+
+impl Asking {
+    /// Has units fetched by a task: who waits for it may go away, or not go on, and neither takes what
+    /// is fetched for others with it nor holds them up. Nor is it held up by a runtime that stands still.
+    async fn refill(self: &Arc<Self>, wanted: Vec<Wanted>) -> Vec<Told> {
+        let count = wanted.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return self.refills.ask(wanted).await;
+        };
+        let asking = Arc::clone(self);
+        let refill = async move { within(LONGEST, pin!(asking.refills.ask(wanted))).await };
+        let told = match within(LONGEST, pin!(runtime.spawn(refill))).await {
+            Ok(ended) => ended.unwrap_or_else(|error| Err(forsaken(error))),
+            Err(error) => Err(error),
+        };
+        told.unwrap_or_else(|error| vec![Err(error); count])
+    }
+}
+
+/// What those are told whose task panicked, or was on a runtime that has ended.
+fn forsaken(error: JoinError) -> Error {
+    let message = "the task that asked the store has ended";
+    Error::new(ErrorKind::Connection, message).with_source(error)
 }
 
 /// How a check is answered.
@@ -113,7 +141,8 @@ impl Leased {
         });
     }
 
-    fn way(&self, check: &Check<'_>, now: Timestamp) -> Way {
+    /// How a check is answered that comes after those that are wanted already: not before one of its key.
+    fn way(&self, check: &Check<'_>, now: Timestamp, wanted: &[Wanted]) -> Way {
         let capabilities = &self.asking.capabilities;
         if !self.is_leased(check) {
             let refused = capabilities.refuse(check.policy.algorithm(), check.limits);
@@ -121,7 +150,9 @@ impl Leased {
         }
         let asked = self.shared().accounts.asked(check);
         let account = self.shared().accounts.open(&asked, now);
+        let is_behind = |account| wanted.iter().any(|it| Arc::ptr_eq(&it.account, account));
         if let Some(account) = &account
+            && !is_behind(account)
             && let Some(decision) = self.spend(account, check.cost, now)
         {
             self.shared().stats.hit(&asked);
@@ -146,7 +177,7 @@ impl Leased {
         let (mut wanted, mut waiting) = (Vec::new(), Vec::new());
         let (mut alone, mut others) = (Vec::new(), Vec::new());
         for (place, check) in checks.iter().enumerate() {
-            let told = match self.way(check, now) {
+            let told = match self.way(check, now, &wanted) {
                 Way::Told(told) => Some(told),
                 Way::Refill(wants) => {
                     wanted.push(wants);
@@ -161,7 +192,7 @@ impl Leased {
             };
             answers.push(told);
         }
-        let refilled = self.asking.refills.ask(wanted);
+        let refilled = self.asking.refill(wanted);
         let decided = async {
             if alone.is_empty() {
                 return Vec::new();
@@ -272,7 +303,7 @@ impl<'a> Forgetting<'a> {
     fn forget(&self) {
         let accounts = &self.shared.accounts;
         for check in self.checks {
-            if let Some(account) = accounts.any(&accounts.asked(check)) {
+            for account in accounts.any(&accounts.asked(check)) {
                 self.shared.stats.lose(account.forget());
             }
         }

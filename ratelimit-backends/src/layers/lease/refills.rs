@@ -46,7 +46,8 @@ struct Waiting {
     answers: Vec<Option<Told>>,
 }
 
-type Told = Result<Option<Decision>, Error>;
+/// What somebody is told who waits; nothing if it needs nothing.
+pub(super) type Told = Result<Option<Decision>, Error>;
 
 impl Waiting {
     fn new(wanted: &[Wanted]) -> Self {
@@ -57,11 +58,14 @@ impl Waiting {
         Self { costs, answers }
     }
 
-    /// Tells those who have no answer yet, in order, if there is one.
+    /// Tells those who have no answer yet, in order, until there is none for one of them.
     fn tell(&mut self, mut answer: impl FnMut(u32) -> Option<Result<Decision, Error>>) {
         for (cost, told) in self.costs.iter().zip(&mut self.answers) {
             if told.is_none() {
                 *told = answer(*cost).map(|answer| answer.map(Some));
+            }
+            if told.is_none() {
+                return;
             }
         }
     }
@@ -149,7 +153,7 @@ impl Ask for Refills {
             self.shared.stats.lose(slice.left.into());
         }
         if waiting.open().next().is_some() {
-            let left = slice.take_if(|_| account.is_of(plan.generation));
+            let left = slice.take_if(|_| account.is_valid(plan.generation));
             let left = left.map(|(slice, _)| slice);
             self.one_by_one(&account, left, &mut waiting).await;
         } else if let Some((slice, report)) = slice

@@ -251,7 +251,7 @@ async fn those_who_wait_are_served_from_what_has_come_for_others() {
     for waiter in waiters {
         assert_eq!(waiter.await.unwrap().charge().cost(), 1);
     }
-    assert_eq!(scene.store.calls(), [[126]]);
+    assert_eq!(scene.store.calls(), [[131]]);
 }
 
 #[tokio::test]

@@ -155,3 +155,95 @@ async fn a_peek_sees_what_is_held() {
     assert!(seen.remaining() > 0);
     assert!(!peek(50).await.is_allowed());
 }
+
+#[tokio::test]
+async fn not_more_is_taken_back_than_may_be_held() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000/h");
+    warm(&process, check(&policy)).await;
+    process.reset(&[check(&policy)]).await.unwrap();
+    Store::shut(&scene.store.gate);
+    let waiters = (0..8).map(|_| {
+        let (process, policy) = (Arc::clone(&process), policy.clone());
+        tokio::spawn(async move { ask(&process, check(&policy).with_cost(90)).await })
+    });
+    let waiters: Vec<_> = waiters.collect();
+    settle().await;
+    scene.store.gate.add_permits(1_000);
+    let mut spent = Vec::new();
+    for waiter in waiters {
+        spent.push(waiter.await.unwrap());
+    }
+    settle().await;
+    for decision in &spent {
+        let adjusts = [Adjust::refund(
+            check(&policy).with_cost(90),
+            decision.charge().clone(),
+        )];
+        process.adjust(&adjusts).await.remove(0).unwrap();
+    }
+    // At most a tenth is held.
+    assert!(scene.store.remaining(check(&policy)).await >= 900);
+}
+
+fn key(policy: &Policy, key: &'static [u8]) -> Check<'static> {
+    let policy: &'static Policy = Box::leak(Box::new(policy.clone()));
+    Check::new(policy, policy.limits(), KeyRef::from_bytes(key))
+}
+
+/// Holds something of each of these keys, for which there is room for one.
+async fn crowd(process: &Arc<dyn Backend>, policy: &Policy) -> Vec<(Check<'static>, u32)> {
+    let mut all = Vec::new();
+    for name in [b"a", b"b", b"c", b"d"] {
+        let check = key(policy, name);
+        all.push((check, warm(process, check).await));
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_key_that_was_pushed_out_is_void_after_a_reset() {
+    let scene = Scene::new();
+    let (process, _) = scene.process_with(Lease::new().max_keys(1));
+    let policy = policy(Algorithm::FixedWindow, "1000/h");
+    let all = crowd(&process, &policy).await;
+    scene.store.back();
+    for (check, _) in &all {
+        process.reset(&[*check]).await.unwrap();
+        let fifty = [check.with_cost(50)];
+        let admitted = scene.store.memory.decide(&fifty, Join::Each).await;
+        assert!(admitted[0].as_ref().unwrap().is_allowed());
+    }
+    scene.clock.advance(LIFE);
+    settle().await;
+    assert_eq!(scene.store.back(), []);
+    for (check, _) in &all {
+        assert_eq!(scene.store.remaining(*check).await, 950);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_key_that_was_pushed_out_is_given_back_at_the_close() {
+    let scene = Scene::new();
+    let (process, _) = scene.process_with(Lease::new().max_keys(1));
+    let policy = policy(Algorithm::FixedWindow, "1000/h");
+    let all = crowd(&process, &policy).await;
+    process.close().await;
+    for (check, admitted) in &all {
+        assert_eq!(scene.store.remaining(*check).await, 1_000 - admitted);
+    }
+}
+
+#[tokio::test]
+async fn the_checks_of_a_key_are_decided_in_order() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("100/h");
+    let admitted = warm(&process, check(&policy)).await;
+    let all = 100 - admitted;
+    let checks = [check(&policy).with_cost(all), check(&policy)];
+    let answers = process.decide(&checks, Join::Each).await;
+    let allowed = answers.iter().map(|it| it.as_ref().unwrap().is_allowed());
+    assert_eq!(allowed.collect::<Vec<_>>(), [true, false]);
+}

@@ -163,3 +163,132 @@ fn without_a_runtime_nothing_is_held() {
     assert_eq!(stats.hits(), 0);
     assert_eq!(stats.taken(), stats.trips());
 }
+
+/// A runtime may end before what is spawned there begins.
+#[test]
+fn a_watch_that_never_began_is_not_kept() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000/h");
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    runtime().block_on(async {
+        while process.decide_now(&check(&policy)).is_none() {
+            ask(&process, check(&policy)).await;
+        }
+    });
+    scene.clock.advance(LIFE);
+    runtime().block_on(async {
+        warm(&process, check(&policy)).await;
+        scene.clock.advance(LIFE);
+        settle().await;
+        assert!(!scene.store.back().is_empty());
+    });
+}
+
+/// A clock whose time goes on like the process's, and that steps.
+#[derive(Clone, Debug)]
+struct Stepping(ratelimit_core::ManualClock);
+
+impl Clock for Stepping {
+    fn now(&self) -> ratelimit_core::Timestamp {
+        self.0.now()
+    }
+}
+
+/// In real time.
+#[tokio::test]
+async fn after_a_step_back_what_is_left_is_given_back_all_the_same() {
+    let scene = Scene::new();
+    let clock = Stepping(scene.clock.clone());
+    let life = Duration::from_millis(20);
+    let inner = Arc::clone(&scene.store) as Arc<dyn Backend>;
+    let process = Lease::new().life(life).clock(clock).layer(inner).unwrap();
+    let policy = bucket("1000/h");
+    warm(&process, check(&policy)).await;
+    scene.clock.step_back(Duration::from_hours(1));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!scene.store.back().is_empty());
+}
+
+/// What was fetched for a caller and for others is not lost with it.
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_no_slice_with_it() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000/h");
+    let admitted = warm(&process, check(&policy)).await;
+    scene.clock.advance(LIFE);
+    settle().await;
+    Store::shut(&scene.store.answers);
+    let waiter = tokio::spawn({
+        let (process, policy) = (Arc::clone(&process), policy.clone());
+        async move { ask(&process, check(&policy)).await }
+    });
+    settle().await;
+    assert!(scene.store.calls().last().unwrap()[0] > 1, "a slice");
+    waiter.abort();
+    settle().await;
+    scene.store.answers.add_permits(1_000);
+    settle().await;
+    scene.clock.advance(LIFE);
+    settle().await;
+    // It may have been told.
+    assert_eq!(
+        scene.store.remaining(check(&policy)).await,
+        1_000 - admitted - 1
+    );
+}
+
+/// Whoever asks for the others may stop to listen.
+#[tokio::test]
+async fn a_caller_that_does_not_go_on_holds_nobody_up() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000000/h");
+    warm(&process, check(&policy)).await;
+    scene.clock.advance(LIFE);
+    settle().await;
+    Store::shut(&scene.store.gate);
+    let checks = [check(&policy)];
+    let mut idle = process.decide(&checks, Join::Each);
+    let mut nobody = core::task::Context::from_waker(core::task::Waker::noop());
+    assert!(idle.as_mut().poll(&mut nobody).is_pending());
+    settle().await;
+    scene.store.gate.add_permits(1_000);
+    let other = tokio::time::timeout(Duration::from_secs(2), ask(&process, check(&policy)));
+    assert!(other.await.is_ok());
+    assert!(idle.await[0].is_ok());
+}
+
+/// A runtime that nobody drives any longer, and that has not ended. In real time.
+#[test]
+fn a_runtime_that_stands_still_holds_nobody_up_for_good() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000/h");
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (idle, busy) = (runtime(), runtime());
+    idle.block_on(async {
+        warm(&process, check(&policy)).await;
+        // More is being fetched.
+        Store::shut(&scene.store.gate);
+        while process.decide_now(&check(&policy)).is_some() {}
+        settle().await;
+    });
+    scene.store.gate.add_permits(1_000);
+    busy.block_on(async {
+        let checks = [check(&policy)];
+        let asked = process.decide(&checks, Join::Each);
+        let answers = tokio::time::timeout(Duration::from_secs(15), asked).await;
+        let error = answers.unwrap().remove(0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    });
+    idle.block_on(settle());
+    busy.block_on(async { assert!(ask(&process, check(&policy)).await.is_allowed()) });
+}
