@@ -9,18 +9,21 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use ratelimit_core::{BoxFuture, Timestamp};
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::query::Query;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, Postgres, Row as _, SqlSafeStr as _, SqlStr,
 };
 
 use super::connections::Connections;
-use super::dialect;
+use super::dialect::Dialect;
 use super::errors::Failure;
-use super::shape::Shape;
+use super::row::{self, RATES, Rate, Row, all_columns, columns_of};
+use super::shape::{Numbers, Shape};
 use super::statement::Steps;
 use super::store::{
-    Asked, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
+    Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
+    split,
 };
 
 /// A database of PostgreSQL.
@@ -55,11 +58,17 @@ pub(super) fn schema(table: &str) -> String {
         "CREATE TABLE IF NOT EXISTS {table} (
   name text COLLATE \"C\" PRIMARY KEY,
   state bytea NOT NULL,
-  expires bigint NOT NULL
+  expires bigint NOT NULL,
+  a smallint,
+{}
 ) WITH (fillfactor = 70);
 INSERT INTO {table} (name, state, expires) VALUES ('{VERSION_ROW}', '\\x{VERSION:02x}', {})
   ON CONFLICT (name) DO NOTHING;
 ",
+        (1..=RATES)
+            .map(|i| format!("  p{i} bigint, w{i} bigint, r{i} bigint, o{i} bigint"))
+            .collect::<Vec<_>>()
+            .join(",\n"),
         i64::MAX
     )
 }
@@ -73,10 +82,14 @@ impl PostgresStore {
         }
     }
 
+    /// The `{columns}` are those of a row `s` or `held`.
     fn sql(&self, text: &str) -> SqlStr {
+        let from = if text.contains("held") { "held." } else { "s." };
+        let columns = all_columns(from);
         AssertSqlSafe(
             text.replace("{table}", &self.table.name)
-                .replace("{now}", NOW),
+                .replace("{now}", NOW)
+                .replace("{columns}", &columns),
         )
         .into_sql_str()
     }
@@ -113,14 +126,11 @@ impl PostgresStore {
         );
         let lock = self.sql(
             "WITH held AS MATERIALIZED \
-             (SELECT name, state FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
+             (SELECT * FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
              clock AS MATERIALIZED (SELECT {now} AS now FROM (SELECT count(*) FROM held) AS locked) \
-             SELECT held.name, held.state, clock.now FROM clock LEFT JOIN held ON true",
+             SELECT held.name, clock.now, held.state, held.a{columns} FROM clock LEFT JOIN held ON true",
         );
-        let store = self.sql(
-            "UPDATE {table} AS s SET state = c.state, expires = c.expires \
-             FROM unnest($1::text[], $2::bytea[], $3::int8[]) AS c(name, state, expires) WHERE s.name = c.name",
-        );
+        let store = self.sql(&storing());
         let remove = self.sql("DELETE FROM {table} WHERE name = ANY($1)");
         let done = self
             .connections
@@ -145,10 +155,7 @@ impl PostgresStore {
                     }
                     let (stored, removed) = split(changes);
                     if !stored.is_empty() {
-                        let names: Vec<_> = stored.iter().map(|it| &*it.name).collect();
-                        let states: Vec<_> = stored.iter().map(|it| &*it.state).collect();
-                        let expires: Vec<_> = stored.iter().map(|it| it.expires).collect();
-                        let query = sqlx::query(store).bind(names).bind(states).bind(expires);
+                        let query = bind_rows(sqlx::query(store), &stored);
                         query.execute(&mut *transaction).await?;
                     }
                     if !removed.is_empty() {
@@ -169,7 +176,7 @@ impl PostgresStore {
     ) -> Result<(Timestamp, Vec<Vec<u8>>), Failure> {
         let now = self.table.now();
         let look = self.sql(
-            "SELECT s.name, s.state, clock.now FROM (SELECT {now} AS now) AS clock \
+            "SELECT s.name, clock.now, s.state, s.a{columns} FROM (SELECT {now} AS now) AS clock \
              LEFT JOIN {table} AS s ON s.name = ANY($2)",
         );
         self.connections
@@ -275,56 +282,129 @@ fn states(rows: Vec<PgRow>) -> Result<(Timestamp, States), sqlx::Error> {
     let mut now = Timestamp::default();
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        now = instant(row.try_get(2)?)?;
+        now = instant(row.try_get(1)?)?;
         if let Some(name) = row.try_get(0)? {
-            found.push((name, row.try_get(1)?));
+            found.push((name, row::read(&row, 2, RATES)?.bytes()));
         }
     }
     Ok((now, found))
 }
 
+/// The statement that writes some rows. Its parameters are a list of each column.
+fn storing() -> String {
+    let (mut set, mut lists, mut names) = (String::new(), String::new(), String::new());
+    for (place, column) in columns_of(RATES).enumerate() {
+        // Nothing can go wrong with strings.
+        let _ = write!(set, ", {column} = c.{column}");
+        let _ = write!(lists, ", ${}::int8[]", 5 + place);
+        let _ = write!(names, ", {column}");
+    }
+    format!(
+        "UPDATE {{table}} AS s SET state = c.state, expires = c.expires, a = c.a{set} \
+         FROM unnest($1::text[], $2::bytea[], $3::int8[], $4::int2[]{lists}) \
+         AS c(name, state, expires, a{names}) WHERE s.name = c.name"
+    )
+}
+
+fn bind_rows<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    stored: &'q [Change],
+) -> Query<'q, Postgres, PgArguments> {
+    let rows: Vec<_> = stored.iter().map(|it| Row::of(&it.state)).collect();
+    let names: Vec<_> = stored.iter().map(|it| &*it.name).collect();
+    let expires: Vec<_> = stored.iter().map(|it| it.expires).collect();
+    let algorithms: Vec<_> = rows.iter().map(|row| row.algorithm).collect();
+    let mut columns: Vec<Vec<Option<i64>>> = Vec::with_capacity(4 * RATES);
+    for rate in 0..RATES {
+        for of in [
+            |it: &Rate| it.period,
+            |it: &Rate| it.w,
+            |it: &Rate| it.r,
+            |it: &Rate| it.o,
+        ] {
+            let column = rows.iter().map(|row| row.rates.get(rate).map(of));
+            columns.push(column.collect());
+        }
+    }
+    let states: Vec<_> = rows.into_iter().map(|row| row.state).collect();
+    let query = query.bind(names).bind(states);
+    let mut query = query.bind(expires).bind(algorithms);
+    for column in columns {
+        query = query.bind(column);
+    }
+    query
+}
+
 /// The statement that decides checks of a shape. Its parameters are the time, and a list of each column of what is asked.
 fn decision(table: &str, shape: Shape) -> String {
     let steps = Steps {
-        dialect: &dialect::Postgres,
+        dialect: Dialect::Postgres,
         shape,
     };
+    // Numbers of 64 bits, or of any size.
+    let (wide, text) = if shape.narrow {
+        ("", "int8[]")
+    } else {
+        ("::numeric", "text[]")
+    };
+    let number = shape.algorithm.number();
     let (mut lists, mut names, mut numbers) = (String::new(), String::new(), String::new());
-    for rate in 1..=shape.rates {
-        let first = 6 + 4 * (rate - 1);
+    let (mut held, mut stored) = (String::new(), String::new());
+    let (mut set, mut added, mut values) = (String::new(), String::new(), String::new());
+    let mut told = String::new();
+    for i in 1..=shape.rates {
+        let first = 6 + 4 * (i - 1);
         // Nothing can go wrong with strings.
         let _ = write!(
             lists,
-            ", ${first}::int8[], ${}::int8[], ${}::text[], ${}::text[]",
+            ", ${first}::int8[], ${}::int8[], ${}::{text}, ${}::{text}",
             first + 1,
             first + 2,
             first + 3
         );
-        let _ = write!(names, ", p{rate}, q{rate}, f{rate}, c{rate}");
+        let _ = write!(names, ", p{i}, q{i}, f{i}, c{i}");
+        let _ = write!(held, ", p{i} AS k{i}, w{i}, r{i}, o{i}");
         let _ = write!(
-            numbers,
-            ", p{rate}::numeric, q{rate}::numeric, f{rate}::numeric, c{rate}::numeric"
+            told,
+            ", told.k{i}, told.w{i}::int8, told.r{i}::int8, told.o{i}::int8"
         );
+        for column in ["p", "q", "f", "c"] {
+            let _ = write!(numbers, ", {column}{i}{wide}");
+        }
+        let _ = write!(stored, ", k{i}");
+        for column in ["w", "r", "o"] {
+            let _ = write!(stored, ", {column}{i}{wide}");
+        }
+        for (column, next) in [("p", "p"), ("w", "nw"), ("r", "nr"), ("o", "no")] {
+            let _ = write!(set, ", {column}{i} = next.{next}{i}::int8");
+            let _ = write!(added, ", {column}{i}");
+            let _ = write!(values, ", {next}{i}::int8");
+        }
     }
-    let (read, used) = (steps.read("seen"), steps.used("read"));
-    let (told, next) = (steps.told("used"), steps.next("told"));
+    let more = match shape.rates {
+        RATES => "FALSE".to_owned(),
+        rates => format!("p{} IS NOT NULL", rates + 1),
+    };
+    let (used, admits, next) = (steps.used("seen"), steps.told("used"), steps.next("told"));
     format!(
-        "WITH ask AS MATERIALIZED (SELECT name, asked, takes::numeric, delay::numeric{numbers}, place \
+        "WITH ask AS MATERIALIZED (SELECT name, asked{wide}, takes{wide}, delay{wide}{numbers}, place \
            FROM unnest($2::text[], $3::int8[], $4::int8[], $5::int8[]{lists}) WITH ORDINALITY \
            AS a(name, asked, takes, delay{names}, place)), \
-         held AS MATERIALIZED (SELECT name, state, expires FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
-         clock AS MATERIALIZED (SELECT {NOW}::numeric AS now FROM (SELECT count(*) FROM held) AS locked), \
-         seen AS (SELECT ask.*, held.name IS NOT NULL AS known, COALESCE(held.state, '') AS state, \
-           COALESCE(held.expires, 0)::numeric AS expires, clock.now \
+         held AS MATERIALIZED (SELECT name, state, expires, a, {more} AS more{held} \
+           FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
+         clock AS MATERIALIZED (SELECT {NOW}{wide} AS now FROM (SELECT count(*) FROM held) AS locked), \
+         seen AS MATERIALIZED (SELECT ask.*, held.name IS NOT NULL AS known, COALESCE(held.state, '') AS state, a, \
+           COALESCE(held.state <> '' OR held.a <> {number}, FALSE) AS others, COALESCE(more, FALSE) AS more, \
+           COALESCE(held.expires, 0){wide} AS expires, clock.now{stored} \
            FROM clock CROSS JOIN ask LEFT JOIN held ON held.name = ask.name), \
-         read AS MATERIALIZED ({read}), used AS MATERIALIZED ({used}), told AS MATERIALIZED ({told}), \
-         next AS MATERIALIZED ({next}), \
-         changed AS (UPDATE {table} AS s SET state = next.next_state, expires = next.next_expires::int8 \
+         used AS MATERIALIZED ({used}), told AS MATERIALIZED ({admits}), next AS MATERIALIZED ({next}), \
+         changed AS (UPDATE {table} AS s SET a = {number}, expires = next.next_expires::int8{set} \
            FROM next WHERE s.name = next.name AND next.known RETURNING s.name), \
-         added AS (INSERT INTO {table} (name, state, expires) SELECT name, next_state, next_expires::int8 \
+         added AS (INSERT INTO {table} (name, state, expires, a{added}) \
+           SELECT name, '', next_expires::int8, {number}{values} \
            FROM next WHERE NOT known ORDER BY name ON CONFLICT (name) DO NOTHING RETURNING name) \
-         SELECT told.now::int8, told.n::int8, told.state, \
-           told.n < 1 OR changed.name IS NOT NULL OR added.name IS NOT NULL \
+         SELECT told.now::int8, told.n::int8, \
+           told.n < 1 OR changed.name IS NOT NULL OR added.name IS NOT NULL, told.state, told.a{told} \
          FROM told LEFT JOIN changed ON changed.name = told.name LEFT JOIN added ON added.name = told.name \
          ORDER BY told.place"
     )
@@ -351,18 +431,21 @@ async fn decide(
     for rate in 0..shape.rates {
         query = query
             .bind(column(&asked, |it| number(it.numbers[rate].period)))
-            .bind(column(&asked, |it| i64::from(it.numbers[rate].q)))
-            .bind(column(&asked, |it| it.numbers[rate].capacity.to_string()))
-            .bind(column(&asked, |it| it.numbers[rate].takes.to_string()));
+            .bind(column(&asked, |it| i64::from(it.numbers[rate].q)));
+        for of in [|it: &Numbers| it.capacity, |it: &Numbers| it.takes] {
+            query = if shape.narrow {
+                // Which is what that says.
+                let number = |number: u128| i64::try_from(number).unwrap_or(i64::MAX);
+                query.bind(column(&asked, |it| number(of(&it.numbers[rate]))))
+            } else {
+                query.bind(column(&asked, |it| of(&it.numbers[rate]).to_string()))
+            };
+        }
     }
     let rows = query.fetch_all(connection).await?;
     let told = rows.into_iter().map(|row| {
-        Told::new(
-            row.try_get(0)?,
-            row.try_get(1)?,
-            row.try_get(2)?,
-            row.try_get(3)?,
-        )
+        let before = row::read(&row, 3, shape.rates)?.bytes();
+        Told::new(row.try_get(0)?, row.try_get(1)?, before, row.try_get(2)?)
     });
     told.collect()
 }

@@ -3,12 +3,32 @@
 use ratelimit_core::algorithm::Span;
 use ratelimit_core::{Algorithm, Check};
 
+use super::row::Rate;
+
 /// How a rate's state becomes what is used of it, and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     Bucket,
     Fixed,
     Counter,
+}
+
+impl Family {
+    /// None for what is no number.
+    fn of(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::TokenBucket | Algorithm::Gcra | Algorithm::LeakyBucket => Some(Self::Bucket),
+            Algorithm::FixedWindow => Some(Self::Fixed),
+            Algorithm::SlidingWindowCounter => Some(Self::Counter),
+            _ => None,
+        }
+    }
+
+    /// That of the algorithm of this number.
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        let known = Algorithm::ALL.into_iter();
+        Self::of(known.into_iter().find(|it| it.number() == number)?)
+    }
 }
 
 /// What checks have in common that one statement decides.
@@ -20,10 +40,12 @@ pub(super) struct Shape {
     pub(super) rates: usize,
     /// Whether calls can be let in later.
     pub(super) delayed: bool,
+    /// Whether all that is worked out fits 64 bits.
+    pub(super) narrow: bool,
 }
 
 /// What a statement is told of one rate: numbers that are multiplied here, so that it only compares, adds and divides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Numbers {
     /// Nanoseconds.
     pub(super) period: u64,
@@ -38,17 +60,15 @@ pub(super) struct Numbers {
 /// What no statement can have the time of: a century.
 const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000_000_000;
 
+/// A quarter of what 64 bits with a sign hold: sums of two such numbers do not overflow.
+pub(super) const NARROW: u64 = 1 << 61;
+
 impl Shape {
     /// That of a check, if a statement can decide it.
     pub(super) fn of(check: &Check<'_>) -> Option<Self> {
         let algorithm = check.policy.algorithm();
         let limits = check.limits.as_slice();
-        let family = match algorithm {
-            Algorithm::TokenBucket | Algorithm::Gcra | Algorithm::LeakyBucket => Family::Bucket,
-            Algorithm::FixedWindow => Family::Fixed,
-            Algorithm::SlidingWindowCounter => Family::Counter,
-            _ => return None,
-        };
+        let family = Family::of(algorithm)?;
         let mut terms = limits.iter().map(ratelimit_core::Limit::terms);
         let short = terms.all(|it| family != Family::Bucket || it.fill.whole <= LONGEST);
         let twice = (1..limits.len()).any(|rate| {
@@ -56,44 +76,124 @@ impl Shape {
             limits[..rate].iter().any(|it| it.terms().period == period)
         });
         let delayed = algorithm == Algorithm::LeakyBucket && !check.max_delay.is_zero();
-        (check.cost > 0 && short && !twice).then_some(Self {
+        let mut shape = Self {
             algorithm,
             family,
             rates: limits.len(),
             delayed,
-        })
-    }
-
-    /// How many bytes the state of a rate has, behind its period.
-    pub(super) fn width(self) -> usize {
-        match self.family {
-            Family::Bucket => 20,
-            Family::Fixed => 12,
-            Family::Counter => 16,
-        }
+            narrow: false,
+        };
+        let delay = if delayed { u128::from(delay(check)) } else { 0 };
+        shape.narrow = limits.iter().all(|limit| {
+            let numbers = shape.numbers_of(limit, check.cost);
+            let later = delay * u128::from(numbers.q);
+            numbers.capacity.max(later) < NARROW.into()
+        });
+        (check.cost > 0 && short && !twice).then_some(shape)
     }
 
     /// What a statement is told of each rate of a check.
     pub(super) fn numbers(self, check: &Check<'_>) -> Vec<Numbers> {
-        let cost = check.cost;
-        let rates = check.limits.as_slice().iter().map(|limit| {
-            let terms = limit.terms();
-            let (limit, period) = (u128::from(terms.limit), u128::from(terms.period));
-            let parts =
-                |span: Span| u128::from(span.whole) * u128::from(terms.q) + u128::from(span.part);
-            let (capacity, takes) = match self.family {
-                Family::Bucket => (parts(terms.fill), parts(terms.time_of(cost))),
-                Family::Fixed => (limit, cost.into()),
-                Family::Counter => (limit * period, u128::from(cost) * period),
-            };
-            Numbers {
-                period: terms.period,
-                q: terms.q,
-                capacity,
-                takes,
+        let rates = check.limits.as_slice().iter();
+        rates
+            .map(|limit| self.numbers_of(limit, check.cost))
+            .collect()
+    }
+
+    fn numbers_of(self, limit: &ratelimit_core::Limit, cost: u32) -> Numbers {
+        let terms = limit.terms();
+        let (limit, period) = (u128::from(terms.limit), u128::from(terms.period));
+        let parts =
+            |span: Span| u128::from(span.whole) * u128::from(terms.q) + u128::from(span.part);
+        let (capacity, takes) = match self.family {
+            Family::Bucket => (parts(terms.fill), parts(terms.time_of(cost))),
+            Family::Fixed => (limit, cost.into()),
+            Family::Counter => (limit * period, u128::from(cost) * period),
+        };
+        Numbers {
+            period: terms.period,
+            q: terms.q,
+            capacity,
+            takes,
+        }
+    }
+
+    /// How many of `count` equal checks, of `delay` nanoseconds each, a statement admits where this is stored; none if others
+    /// have to decide.
+    pub(super) fn admits(
+        self,
+        numbers: &[Numbers],
+        rates: &[Rate],
+        now: u64,
+        count: u32,
+        delay: u64,
+    ) -> Option<u32> {
+        let fresh = Rate {
+            period: 0,
+            w: 0,
+            r: 0,
+            o: 0,
+        };
+        if !rates.is_empty() && rates.len() < numbers.len() {
+            return None;
+        }
+        let mut room = u128::from(count);
+        for (place, it) in numbers.iter().enumerate() {
+            let rate = rates.get(place);
+            if rate.is_some_and(|rate| u64::try_from(rate.period) != Ok(it.period)) {
+                return None;
             }
-        });
-        rates.collect()
+            let used = self.used(it, rate.unwrap_or(&fresh), now)?;
+            room = room.min(it.capacity.saturating_sub(used) / it.takes);
+            if self.delayed {
+                let later = u128::from(delay) * u128::from(it.q);
+                room = room.min(match later.checked_sub(used) {
+                    Some(left) => left / it.takes + 1,
+                    None => 0,
+                });
+            }
+        }
+        u32::try_from(room).ok()
+    }
+
+    /// What is used of a rate, if its state fits the time and the rate.
+    fn used(self, numbers: &Numbers, rate: &Rate, now: u64) -> Option<u128> {
+        let w = u64::try_from(rate.w).ok()?;
+        let (r, o) = (u32::try_from(rate.r).ok()?, u32::try_from(rate.o).ok()?);
+        let window = now / numbers.period;
+        match self.family {
+            Family::Bucket => {
+                let q = numbers.q;
+                if r > 0 && r >= o {
+                    return None;
+                }
+                // Parts of another size are rounded up.
+                let part = if r > 0 && o != q { q } else { r };
+                let used = match w.checked_sub(now) {
+                    Some(left) => u128::from(left) * u128::from(q) + u128::from(part),
+                    None => 0,
+                };
+                (used <= numbers.capacity).then_some(used)
+            }
+            Family::Counter
+                if self.narrow && u64::from(r) + u64::from(o) >= 2 * NARROW / numbers.period =>
+            {
+                None
+            }
+            Family::Fixed if w == window => Some(r.into()),
+            Family::Counter if w == window => Some(self.of_two(numbers, r.into(), o.into(), now)),
+            Family::Counter if w == window.wrapping_sub(1) => {
+                Some(self.of_two(numbers, o.into(), 0, now))
+            }
+            Family::Fixed => (w < window || r == 0).then_some(0),
+            Family::Counter => (w < window || (r == 0 && o == 0)).then_some(0),
+        }
+    }
+
+    fn of_two(self, numbers: &Numbers, previous: u128, current: u128, now: u64) -> u128 {
+        let left = numbers.period - now % numbers.period;
+        let current = current.saturating_mul(numbers.period.into());
+        current.saturating_add(previous.saturating_mul(left.into()))
     }
 }
 

@@ -4,38 +4,33 @@
 //! A row that is not there is added without a state first, as that locks it; under `READ COMMITTED` nothing else is locked. The
 //! statements are text, as several cannot be prepared together: what is in it are numbers, digits and [escaped](crate::names) names.
 
+mod decision;
+
 use core::fmt::Write as _;
 use core::mem;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use decision::NOW;
+use futures_util::TryStreamExt as _;
 use ratelimit_core::{BoxFuture, Timestamp};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, Executor as _, MySql, Row as _};
+use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _};
 
 use super::connections::Connections;
-use super::dialect;
 use super::errors::Failure;
 use super::hex::hex;
+use super::row::{self, RATES, Row, all_columns, columns_of};
 use super::shape::Shape;
-use super::statement::Steps;
 use super::store::{
-    Asked, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant, split,
+    Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
+    split,
 };
 
 /// A database of MySQL or MariaDB.
 pub(super) struct MySqlStore {
     pub(super) connections: Connections<MySql>,
     table: Table,
-    steps: Mutex<HashMap<Shape, Arc<Decision>>>,
-}
-
-/// The text that decides checks of a shape, around what is asked.
-#[derive(Debug)]
-struct Decision {
-    columns: String,
-    steps: String,
 }
 
 /// What a connection of our own is told first: nobody waits for a lock longer than the least that can be said.
@@ -60,22 +55,20 @@ pub(super) fn schema(table: &str) -> String {
         "CREATE TABLE IF NOT EXISTS {table} (
   name VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
   state MEDIUMBLOB NOT NULL,
-  expires BIGINT NOT NULL
+  expires BIGINT NOT NULL,
+  a SMALLINT{}
 ) ENGINE = InnoDB;
 INSERT INTO {table} (name, state, expires) VALUES ('{VERSION_ROW}', X'{VERSION:02x}', {})
   ON DUPLICATE KEY UPDATE name = name;
 ",
+        decision::schema(),
         i64::MAX
     )
 }
 
 impl MySqlStore {
     pub(super) fn new(connections: Connections<MySql>, table: Table) -> Self {
-        Self {
-            connections,
-            table,
-            steps: Mutex::default(),
-        }
+        Self { connections, table }
     }
 
     fn table(&self) -> &str {
@@ -97,18 +90,17 @@ impl MySqlStore {
         let table = self.table();
         format!(
             "INSERT INTO {table} (name, state, expires) VALUES {rows} ON DUPLICATE KEY UPDATE name = {table}.name; \
-             SET @ratelimit_now = {}; ",
+             SET {NOW} = {}; ",
             self.now()
         )
     }
 
-    fn steps(&self, shape: Shape) -> Arc<Decision> {
-        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut steps = steps;
-        Arc::clone(
-            steps
-                .entry(shape)
-                .or_insert_with(|| Arc::new(decision(shape))),
+    /// What is stored of keys, and the time.
+    fn read(&self, rates: usize) -> String {
+        let columns: String = columns_of(rates).map(|it| format!(", {it}")).collect();
+        format!(
+            "SELECT name, CAST({NOW} AS SIGNED), state, a{columns} FROM {}",
+            self.table()
         )
     }
 
@@ -121,42 +113,21 @@ impl MySqlStore {
         let mut order: Vec<usize> = (0..asked.len()).collect();
         order.sort_by(|one, other| asked[*one].name.cmp(&asked[*other].name));
         asked.sort_by(|one, other| one.name.cmp(&other.name));
-        let table = self.table();
-        let steps = self.steps(shape);
-        let ask = json(&asked);
-        let told = format!(
-            "SELECT ask.*, s.state, CAST(s.expires AS DECIMAL(40, 0)) AS expires, \
-               CAST(@ratelimit_now AS DECIMAL(40, 0)) AS now \
-             FROM JSON_TABLE(@ratelimit_ask, '$[*]' COLUMNS ({})) AS ask \
-             STRAIGHT_JOIN {table} AS s ON s.name = CONVERT(ask.name USING ascii) COLLATE ascii_bin",
-            steps.columns
-        );
-        let told = steps.steps.replace("{seen}", &told);
+        let (updates, statements) = decision::updates(self.table(), shape, &asked);
+        let names: Vec<_> = asked.iter().map(|it| &it.name).collect();
         let text = format!(
-            "{BEGIN}{}SET @ratelimit_ask = '{ask}'; \
-             SELECT name, CAST(now AS SIGNED), CAST(n AS SIGNED), state FROM ({told}) AS told; \
-             INSERT INTO {table} (name, state, expires) SELECT name, next_state, next_expires FROM ({}) AS next \
-             ON DUPLICATE KEY UPDATE state = VALUES(state), expires = VALUES(expires); COMMIT",
-            self.lock(asked.iter().map(|it| &it.name)),
-            next(shape, &told),
+            "{BEGIN}{}{} WHERE name IN ({}); {updates}COMMIT",
+            self.lock(names.iter()),
+            self.read(shape.rates),
+            list(&names)
         );
-        let count = asked.len();
         self.connections
             .with(move |connection| {
                 Box::pin(async move {
-                    let rows = transact(connection, text).await?;
-                    let mut told: HashMap<String, Told> = HashMap::with_capacity(count);
-                    for row in rows {
-                        let one =
-                            Told::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, true)?;
-                        told.insert(row.try_get(0)?, one);
-                    }
-                    let mut answers: Vec<Option<Told>> = vec![None; count];
-                    for (place, asked) in order.into_iter().zip(&asked) {
-                        answers[place] = told.remove(&asked.name);
-                    }
-                    let answers: Option<Vec<_>> = answers.into_iter().collect();
-                    answers.ok_or_else(|| sqlx::Error::Protocol("a row is missing".to_owned()))
+                    let (rows, counts) = transact(connection, text).await?;
+                    let before = counts.len().saturating_sub(statements + 1);
+                    let changed: u64 = counts.iter().skip(before).take(statements).sum();
+                    told(shape, &asked, order, rows, changed)
                 })
             })
             .await
@@ -171,36 +142,31 @@ impl MySqlStore {
         let mut sorted = names.clone();
         sorted.sort_unstable();
         let text = format!(
-            "{BEGIN}{}SELECT name, state, CAST(@ratelimit_now AS SIGNED) FROM {table} WHERE name IN ({})",
+            "{BEGIN}{}{} WHERE name IN ({})",
             self.lock(sorted.iter()),
+            self.read(RATES),
             list(&sorted)
         );
         self.connections
             .with(move |connection| {
                 Box::pin(async move {
-                    let rows = transact(connection, text).await?;
+                    let (rows, _) = transact(connection, text).await?;
                     let (now, found) = states(rows)?;
                     let (done, changes) = changing(now, &in_order(&names, found));
                     if changes.is_empty() {
-                        transact(connection, "ROLLBACK".to_owned()).await?;
+                        connection.execute("ROLLBACK").await?;
                         return Ok(done);
                     }
                     let (stored, removed) = split(changes);
                     let mut text = String::new();
-                    // Nothing can go wrong with strings.
                     for it in stored {
                         if !text.is_empty() && text.len() + 2 * it.state.len() > LONGEST_TEXT {
                             transact(connection, mem::take(&mut text)).await?;
                         }
-                        let _ = write!(
-                            text,
-                            "UPDATE {table} SET state = X'{}', expires = {} WHERE name = '{}'; ",
-                            hex(&it.state),
-                            it.expires,
-                            it.name
-                        );
+                        write_row(&mut text, &table, &it);
                     }
                     if !removed.is_empty() {
+                        // Nothing can go wrong with strings.
                         let _ = write!(
                             text,
                             "DELETE FROM {table} WHERE name IN ({}); ",
@@ -220,8 +186,9 @@ impl MySqlStore {
         names: Vec<String>,
     ) -> Result<(Timestamp, Vec<Vec<u8>>), Failure> {
         let look = format!(
-            "SELECT s.name, s.state, clock.now FROM (SELECT CAST({} AS SIGNED) AS now) AS clock \
+            "SELECT s.name, clock.now, s.state, s.a{} FROM (SELECT CAST({} AS SIGNED) AS now) AS clock \
              LEFT JOIN {} AS s ON s.name IN ({})",
+            all_columns("s."),
             self.now(),
             self.table(),
             list(&names)
@@ -321,27 +288,103 @@ impl MySqlStore {
     }
 }
 
-/// The rows that some statements answer. A transaction that fails in the middle is taken back.
+/// What a statement says to each, in the order in which they were asked.
+fn told(
+    shape: Shape,
+    asked: &[Asked],
+    order: Vec<usize>,
+    rows: Vec<MySqlRow>,
+    changed: u64,
+) -> Result<Vec<Told>, sqlx::Error> {
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let name: String = row.try_get(0)?;
+        let now: i64 = row.try_get(1)?;
+        found.insert(name, (now, row::read(&row, 2, shape.rates)?));
+    }
+    let mut answers: Vec<Option<Told>> = vec![None; asked.len()];
+    let mut charged = 0;
+    for (place, it) in order.into_iter().zip(asked) {
+        let Some((now, row)) = found.remove(&it.name) else {
+            continue;
+        };
+        let is_ours = row
+            .algorithm
+            .is_none_or(|it| it == shape.algorithm.number().into());
+        let admitted = if row.state.is_empty() && is_ours {
+            let now = u64::try_from(now).unwrap_or_default();
+            shape.admits(&it.numbers, &row.rates, now, it.count, it.delay)
+        } else {
+            None
+        };
+        charged += u64::from(admitted.is_some_and(|it| it > 0));
+        let n = admitted.map_or(-1, i64::from);
+        answers[place] = Some(Told::new(now, n, row.bytes(), true)?);
+    }
+    let answers: Option<Vec<_>> = answers.into_iter().collect();
+    let wrong = |message: &str| sqlx::Error::Protocol(message.to_owned());
+    let answers = answers.ok_or_else(|| wrong("a row is missing"))?;
+    // The statement's arithmetic is another than this one's: what it charged is not to be believed.
+    if charged == changed {
+        Ok(answers)
+    } else {
+        Err(wrong("another number of keys was charged than is admitted"))
+    }
+}
+
+fn write_row(text: &mut String, table: &str, change: &Change) {
+    let row = Row::of(&change.state);
+    let number = |it: Option<i64>| it.map_or("NULL".to_owned(), |it| it.to_string());
+    // Nothing can go wrong with strings.
+    let _ = write!(
+        text,
+        "UPDATE {table} SET state = X'{}', expires = {}, a = {}",
+        hex(&row.state),
+        change.expires,
+        number(row.algorithm.map(i64::from))
+    );
+    for (place, column) in columns_of(RATES).enumerate() {
+        let rate = row.rates.get(place / 4);
+        let value = rate.map(|it| [it.period, it.w, it.r, it.o][place % 4]);
+        let _ = write!(text, ", {column} = {}", number(value));
+    }
+    let _ = write!(text, " WHERE name = '{}'; ", change.name);
+}
+
+/// The rows that some statements answer, and how many rows each changed. A transaction that fails in the middle is taken back.
 async fn transact(
     connection: &mut MySqlConnection,
     text: String,
-) -> Result<Vec<MySqlRow>, sqlx::Error> {
-    let rows = sqlx::raw_sql(AssertSqlSafe(text))
-        .fetch_all(&mut *connection)
-        .await;
-    if let Err(sqlx::Error::Database(_)) = &rows {
+) -> Result<(Vec<MySqlRow>, Vec<u64>), sqlx::Error> {
+    let done = all(connection, text).await;
+    if let Err(sqlx::Error::Database(_)) = &done {
         connection.execute("ROLLBACK").await?;
     }
-    rows
+    done
+}
+
+async fn all(
+    connection: &mut MySqlConnection,
+    text: String,
+) -> Result<(Vec<MySqlRow>, Vec<u64>), sqlx::Error> {
+    let (mut rows, mut counts) = (Vec::new(), Vec::new());
+    let mut answers = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(connection);
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(done) => counts.push(done.rows_affected()),
+            Either::Right(row) => rows.push(row),
+        }
+    }
+    Ok((rows, counts))
 }
 
 fn states(rows: Vec<MySqlRow>) -> Result<(Timestamp, States), sqlx::Error> {
     let mut now = Timestamp::default();
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        now = instant(row.try_get(2)?)?;
+        now = instant(row.try_get(1)?)?;
         if let Some(name) = row.try_get(0)? {
-            found.push((name, row.try_get(1)?));
+            found.push((name, row::read(&row, 2, RATES)?.bytes()));
         }
     }
     Ok((now, found))
@@ -356,64 +399,4 @@ fn list(names: &[impl AsRef<str>]) -> String {
 fn quoted(name: &str) -> String {
     let name = name.replace('\\', r"\\").replace('\'', "''");
     format!("'{name}'")
-}
-
-fn decision(shape: Shape) -> Decision {
-    let mut columns = "name VARCHAR(255) PATH '$[0]'".to_owned();
-    let mut place = 0;
-    let mut number = |name: &str| {
-        place += 1;
-        // Nothing can go wrong with strings.
-        let _ = write!(columns, ", {name} DECIMAL(40, 0) PATH '$[{place}]'");
-    };
-    for name in ["asked", "takes", "delay"] {
-        number(name);
-    }
-    for rate in 1..=shape.rates {
-        for name in ["p", "q", "f", "c"] {
-            number(&format!("{name}{rate}"));
-        }
-    }
-    let steps = steps(shape);
-    let read = steps.read("({seen})");
-    let used = steps.used(&format!("({read})"));
-    Decision {
-        columns,
-        steps: steps.told(&format!("({used})")),
-    }
-}
-
-fn next(shape: Shape, told: &str) -> String {
-    steps(shape).next(&format!("({told})"))
-}
-
-fn steps(shape: Shape) -> Steps<'static> {
-    Steps {
-        dialect: &dialect::MySql,
-        shape,
-    }
-}
-
-/// A list of lists of numbers in quotes, as numbers of JSON may be rounded.
-fn json(asked: &[Asked]) -> String {
-    let mut text = "[".to_owned();
-    for (index, it) in asked.iter().enumerate() {
-        let comma = if index > 0 { "," } else { "" };
-        // Nothing can go wrong with strings.
-        let _ = write!(
-            text,
-            "{comma}[\"{}\",\"{}\",\"{}\",\"{}\"",
-            it.name, it.count, it.takes, it.delay
-        );
-        for rate in &it.numbers {
-            let _ = write!(
-                text,
-                ",\"{}\",\"{}\",\"{}\",\"{}\"",
-                rate.period, rate.q, rate.capacity, rate.takes
-            );
-        }
-        text.push(']');
-    }
-    text.push(']');
-    text
 }
