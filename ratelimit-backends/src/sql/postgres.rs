@@ -33,14 +33,17 @@ pub(super) struct PostgresStore {
     statements: Mutex<HashMap<Shape, SqlStr>>,
 }
 
-/// What a connection of our own is told first: what nobody waits for any longer ends.
+/// What a connection of our own is told first: what nobody waits for any longer ends, and how a statement is done is thought about once, for
+/// a table that will be large, whatever it is then.
 pub(super) fn welcome(
     connection: &mut PgConnection,
     bound: Duration,
 ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
     Box::pin(async move {
         let bound = bound.as_millis().max(1);
-        let told = AssertSqlSafe(format!("SET statement_timeout = {bound}"));
+        let told = AssertSqlSafe(format!(
+            "SET statement_timeout = {bound}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+        ));
         connection.execute(told).await.map(drop)
     })
 }
