@@ -50,7 +50,7 @@ impl SqlBuilder {
             prefix: "ratelimit".into(),
             table: "ratelimit".into(),
             migrate: true,
-            sweep_every: Some(Duration::from_secs(3_600)),
+            sweep_every: Some(Duration::from_hours(1)),
             clock: None,
             options: Options {
                 timeout: SqlBackend::DEFAULT_TIMEOUT,

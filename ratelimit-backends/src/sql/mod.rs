@@ -13,6 +13,7 @@ mod connections;
 mod dialect;
 mod engine;
 mod errors;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod hex;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -130,7 +131,7 @@ impl fmt::Debug for SqlBackend {
         f.debug_struct("SqlBackend")
             .field("builder", &self.builder)
             .field("batcher", &self.batcher)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -18,7 +18,7 @@ use sqlx::{
 use super::connections::Connections;
 use super::dialect::Dialect;
 use super::errors::Failure;
-use super::row::{self, RATES, Rate, Row, all_columns, columns_of};
+use super::row::{self, RATES, Rate, Row, columns_of, each_column};
 use super::shape::{Numbers, Shape};
 use super::statement::Steps;
 use super::store::{
@@ -88,7 +88,7 @@ impl PostgresStore {
     /// The `{columns}` are those of a row `s` or `held`.
     fn sql(&self, text: &str) -> SqlStr {
         let from = if text.contains("held") { "held." } else { "s." };
-        let columns = all_columns(from);
+        let columns = each_column(RATES, |column| format!(", {from}{column}"));
         AssertSqlSafe(
             text.replace("{table}", &self.table.name)
                 .replace("{now}", NOW)

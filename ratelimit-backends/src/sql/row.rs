@@ -163,11 +163,9 @@ pub(super) fn columns_of(rates: usize) -> impl Iterator<Item = String> {
     (1..=rates).flat_map(|rate| ["p", "w", "r", "o"].map(|column| format!("{column}{rate}")))
 }
 
-/// Those of all rates, behind a comma each.
-pub(super) fn all_columns(from: &str) -> String {
-    columns_of(RATES)
-        .map(|column| format!(", {from}{column}"))
-        .collect()
+/// The columns of so many rates, as `write` says it, one after the other.
+pub(super) fn each_column(rates: usize, write: impl Fn(&str) -> String) -> String {
+    columns_of(rates).fold(String::new(), |all, column| all + &write(&column))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use core::fmt::Write as _;
 use std::collections::HashMap;
 
 use super::super::dialect::Dialect;
-use super::super::row::{RATES, columns_of};
+use super::super::row::{RATES, each_column};
 use super::super::shape::{Family, Numbers, Shape};
 use super::super::statement::{Steps, Terms};
 use super::super::store::Asked;
@@ -218,6 +218,5 @@ fn json(asked: &[&Asked]) -> String {
 
 /// The columns of a table, behind a comma each.
 pub(super) fn schema() -> String {
-    let columns = columns_of(RATES).map(|column| format!(", {column} BIGINT"));
-    columns.collect()
+    each_column(RATES, |column| format!(", {column} BIGINT"))
 }

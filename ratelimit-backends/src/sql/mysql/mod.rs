@@ -4,6 +4,7 @@
 //! A row that is not there is added without a state first, as that locks it; under `READ COMMITTED` nothing else is locked. The
 //! statements are text, as several cannot be prepared together: what is in it are numbers, digits and [escaped](crate::names) names.
 
+mod admitted;
 mod decision;
 
 use core::fmt::Write as _;
@@ -20,7 +21,7 @@ use sqlx::{AssertSqlSafe, Either, Executor as _, MySql, Row as _};
 use super::connections::Connections;
 use super::errors::Failure;
 use super::hex::hex;
-use super::row::{self, RATES, Row, all_columns, columns_of};
+use super::row::{self, RATES, Row, columns_of, each_column};
 use super::shape::Shape;
 use super::store::{
     Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
@@ -97,7 +98,7 @@ impl MySqlStore {
 
     /// What is stored of keys, and the time.
     fn read(&self, rates: usize) -> String {
-        let columns: String = columns_of(rates).map(|it| format!(", {it}")).collect();
+        let columns = each_column(rates, |column| format!(", {column}"));
         format!(
             "SELECT name, CAST({NOW} AS SIGNED), state, a{columns} FROM {}",
             self.table()
@@ -188,7 +189,7 @@ impl MySqlStore {
         let look = format!(
             "SELECT s.name, clock.now, s.state, s.a{} FROM (SELECT CAST({} AS SIGNED) AS now) AS clock \
              LEFT JOIN {} AS s ON s.name IN ({})",
-            all_columns("s."),
+            each_column(RATES, |column| format!(", s.{column}")),
             self.now(),
             self.table(),
             list(&names)
@@ -303,7 +304,7 @@ fn told(
         found.insert(name, (now, row::read(&row, 2, shape.rates)?));
     }
     let mut answers: Vec<Option<Told>> = vec![None; asked.len()];
-    let mut charged = 0;
+    let mut taken = 0;
     for (place, it) in order.into_iter().zip(asked) {
         let Some((now, row)) = found.remove(&it.name) else {
             continue;
@@ -317,7 +318,7 @@ fn told(
         } else {
             None
         };
-        charged += u64::from(admitted.is_some_and(|it| it > 0));
+        taken += u64::from(admitted.is_some_and(|it| it > 0));
         let n = admitted.map_or(-1, i64::from);
         answers[place] = Some(Told::new(now, n, row.bytes(), true)?);
     }
@@ -325,7 +326,7 @@ fn told(
     let wrong = |message: &str| sqlx::Error::Protocol(message.to_owned());
     let answers = answers.ok_or_else(|| wrong("a row is missing"))?;
     // The statement's arithmetic is another than this one's: what it charged is not to be believed.
-    if charged == changed {
+    if taken == changed {
         Ok(answers)
     } else {
         Err(wrong("another number of keys was charged than is admitted"))
