@@ -19,6 +19,7 @@
 //! - [`Rejection`] says why a call did not run, [`FromRejection`] what a function makes of it.
 //! - [`RequestContext`] is where `key = "ip"` and its like come from.
 //! - [`testing`] lets guarded functions be tested without sleeping.
+//! - [`choosing`] helps to choose a backend.
 //! - [`Algorithm`] has the algorithms, [`Rate`] the grammar of rates.
 //!
 //! # Features
@@ -118,6 +119,8 @@
 //! ```
 
 mod bridge;
+#[doc = include_str!("choosing.md")]
+pub mod choosing {}
 mod guard;
 pub mod registry;
 mod rejection;

@@ -222,7 +222,7 @@ impl RedisBuilder {
 
     /// Connects, and asks the server for all that it will be asked for. What is wrong is said as
     ///
-    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does
+    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ratelimit_core::ErrorKind::Timeout): it is not there, or does
     ///   not answer;
     /// - [`Refused`](ratelimit_core::ErrorKind::Refused): wrong password, rights that are missing, a replica, memory that is full;
     /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): its version is too old;

@@ -214,7 +214,7 @@ impl SqlBuilder {
 
     /// Connects, makes the table if it is missing, and tries all that will be done with it. What is wrong is said as
     ///
-    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): it is not there, or does not answer;
+    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ratelimit_core::ErrorKind::Timeout): it is not there, or does not answer;
     /// - [`Refused`](ratelimit_core::ErrorKind::Refused): wrong password, rights that are missing, a replica, a disk that is full;
     /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): no table, one of another version, or the options are wrong.
     pub async fn connect(self) -> Result<SqlBackend, Error> {
