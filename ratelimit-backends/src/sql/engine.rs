@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use ratelimit_core::{Adjust, Answers, Check, Decision, Error, Join, Swept};
 
 use super::SqlBackend;
-use super::ask::{Client, Owned, Told, answer};
+use super::ask::{Client, Told, answer};
 use super::shape::Shape;
 use super::store::nonsense;
-use crate::stepwise::{Found, Work, refuse};
+use crate::stepwise::{Found, Owned, Work, refuse};
 
 impl SqlBackend {
     pub(super) async fn decide_batch(
