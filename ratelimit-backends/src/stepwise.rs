@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-#[cfg(any(feature = "_sql", feature = "cas"))]
-use ratelimit_core::{Charge, OwnedCheck};
 use ratelimit_core::{
     Adjust, Algorithm, Answers, Capabilities, Check, Decision, Error, ErrorKind, Join, KeyState,
     Outcome, Timestamp,
 };
+#[cfg(any(feature = "_sql", feature = "cas"))]
+use ratelimit_core::{Charge, OwnedCheck};
 
 /// What a caller asks.
 #[derive(Clone, Copy, Debug)]

@@ -214,7 +214,10 @@ pub(super) fn whole<T>(answers: Vec<Result<T, Error>>, count: usize) -> Vec<Resu
     if answers.len() == count {
         return answers;
     }
-    let message = format!("the store gave {} answers to {count} questions", answers.len());
+    let message = format!(
+        "the store gave {} answers to {count} questions",
+        answers.len()
+    );
     let error = Error::new(ErrorKind::Protocol, message);
     (0..count).map(|_| Err(error.clone())).collect()
 }
@@ -232,7 +235,10 @@ impl<S: CasStore> Ask for Client<S> {
 
     fn lane(&self, question: &Question) -> (usize, u64) {
         let part = self.store.part(&question.name);
-        (part, self.spread.hash_one(&question.name) % self.calls.max(1))
+        (
+            part,
+            self.spread.hash_one(&question.name) % self.calls.max(1),
+        )
     }
 
     fn bound(&self) -> Duration {

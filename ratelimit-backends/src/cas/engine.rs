@@ -133,7 +133,10 @@ impl<S: CasStore> CasBackend<S> {
         let batch = Batch::of(checks.iter(), |check| client.name(check));
         let mut parts: HashMap<usize, Vec<usize>> = HashMap::new();
         for (index, name) in batch.names.iter().enumerate() {
-            parts.entry(client.store.part(name)).or_default().push(index);
+            parts
+                .entry(client.store.part(name))
+                .or_default()
+                .push(index);
         }
         let loads = parts.into_values().map(|indices| {
             let names: Vec<&str> = indices.iter().map(|it| &*batch.names[*it]).collect();

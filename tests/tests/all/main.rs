@@ -3,6 +3,7 @@
 mod axum;
 mod backends;
 mod bridge;
+mod cas;
 mod concurrency;
 mod guard;
 mod layers;
