@@ -90,7 +90,7 @@ use ratelimit_core::{
 use crate::batcher::Batcher;
 use crate::within::within;
 use ask::Client;
-use builder::Options;
+pub(crate) use builder::Options;
 
 pub use builder::CasBuilder;
 pub use store::{CasStore, Loaded, Swap};
