@@ -205,7 +205,9 @@ fn address(server: &str) -> Result<String, Error> {
     let text = server.trim();
     let schemes = ["memcache://", "memcached://"].into_iter();
     let mut schemes = schemes.filter_map(|scheme| text.strip_prefix(scheme));
-    let text = schemes.next().map_or(text, |rest| rest.trim_end_matches('/'));
+    let text = schemes
+        .next()
+        .map_or(text, |rest| rest.trim_end_matches('/'));
     if text.contains('@') {
         // What stands there may be a password.
         return Err(wrong(
@@ -268,7 +270,18 @@ mod tests {
         ] {
             assert_eq!(address(named).unwrap(), found);
         }
-        for wrong in ["", ":7", "a:", "a:0", "a:x", "a:70000", "a/b", "redis://a", "a b", "é"] {
+        for wrong in [
+            "",
+            ":7",
+            "a:",
+            "a:0",
+            "a:x",
+            "a:70000",
+            "a/b",
+            "redis://a",
+            "a b",
+            "é",
+        ] {
             address(wrong).expect_err(wrong);
         }
         let error = address("memcache://user:secret@cache").unwrap_err();

@@ -173,7 +173,10 @@ impl Server {
         match within(bound, pin!(connect)).await {
             Ok(made) => made.map_err(|failure| failed(&self.address, &failure)),
             Err(_) => {
-                let message = format!("memcached at {}: no connection within {bound:?}", self.address);
+                let message = format!(
+                    "memcached at {}: no connection within {bound:?}",
+                    self.address
+                );
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }

@@ -53,7 +53,9 @@ impl Servers {
 /// What a text is known by, whoever asks, today and later.
 fn number(text: &[u8]) -> u64 {
     let digest: [u8; 32] = Sha256::digest(text).into();
-    digest[..8].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    digest[..8]
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// Spreads what differs in a few bits: the last steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number

@@ -58,7 +58,9 @@ pub(super) async fn check(server: &Arc<Server>, prefix: &str, log: u32) -> Resul
         server.takes(item);
     }
     // What a state has besides is little; the rates of a policy can have a log each.
-    let needed = usize::try_from(log).unwrap_or(usize::MAX).saturating_mul(16);
+    let needed = usize::try_from(log)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(16);
     if needed > server.largest() {
         let message = format!(
             "memcached at {address}: a log of {log} units takes {needed} bytes, and its items hold {}; lower `max_log`, or \
@@ -67,7 +69,11 @@ pub(super) async fn check(server: &Arc<Server>, prefix: &str, log: u32) -> Resul
         );
         return Err(Error::new(ErrorKind::Configuration, message));
     }
-    compares(server, &format!("{prefix}:probe:{:016x}", fastrand::u64(..))).await
+    compares(
+        server,
+        &format!("{prefix}:probe:{:016x}", fastrand::u64(..)),
+    )
+    .await
 }
 
 /// Whether it stores what is compared, and nothing else.
@@ -75,13 +81,17 @@ async fn compares(server: &Arc<Server>, key: &str) -> Result<(), Error> {
     let address = &*server.address;
     let set = async |set: Set| {
         let done = server.run(vec![set.ttl(PROBE)]).await.pop();
-        done.unwrap_or_else(|| Err(odd(address))).map(|it| it.status)
+        done.unwrap_or_else(|| Err(odd(address)))
+            .map(|it| it.status)
     };
     if set(Set::new(key, "1").add()).await? != MutationStatus::Applied {
         return Err(odd(address));
     }
     let got = server.run(vec![Get::new(key).meta(Meta::NONE.cas())]).await;
-    let got = got.into_iter().next().unwrap_or_else(|| Err(odd(address)))?;
+    let got = got
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| Err(odd(address)))?;
     let version = match got.item.cas {
         Some(0) => return Err(no_cas(address)),
         Some(version) if got.value.as_deref() == Some(b"1") => version,
@@ -93,11 +103,9 @@ async fn compares(server: &Arc<Server>, key: &str) -> Result<(), Error> {
     let removed = server.run(vec![Delete::new(key)]).await.pop();
     removed.unwrap_or_else(|| Err(odd(address)))?;
     match (other, again, same) {
-        (
-            MutationStatus::CasMismatch,
-            MutationStatus::AlreadyExists,
-            MutationStatus::Applied,
-        ) => Ok(()),
+        (MutationStatus::CasMismatch, MutationStatus::AlreadyExists, MutationStatus::Applied) => {
+            Ok(())
+        }
         _ => Err(odd(address)),
     }
 }
@@ -108,7 +116,9 @@ async fn ask(address: &str, settings: bool) -> Result<Says, Error> {
     let stream = TcpStream::connect(address).await.map_err(failed)?;
     let mut stream = BufReader::new(stream.take(LONGEST));
     let mut line = Vec::new();
-    let version = next(&mut stream, "version\r\n", &mut line).await.map_err(failed)?;
+    let version = next(&mut stream, "version\r\n", &mut line)
+        .await
+        .map_err(failed)?;
     let Some(version) = version.strip_prefix("VERSION ") else {
         return Err(no_memcached(address, &version));
     };
@@ -117,7 +127,9 @@ async fn ask(address: &str, settings: bool) -> Result<Says, Error> {
         settings: Vec::new(),
     };
     if settings {
-        let mut said = next(&mut stream, "stats settings\r\n", &mut line).await.map_err(failed)?;
+        let mut said = next(&mut stream, "stats settings\r\n", &mut line)
+            .await
+            .map_err(failed)?;
         // Who does not tell them says an error instead.
         while let Some(setting) = said.strip_prefix("STAT ") {
             if let Some((name, value)) = setting.split_once(' ') {
@@ -135,7 +147,11 @@ async fn next(
     says: &str,
     line: &mut Vec<u8>,
 ) -> Result<String, std::io::Error> {
-    stream.get_mut().get_mut().write_all(says.as_bytes()).await?;
+    stream
+        .get_mut()
+        .get_mut()
+        .write_all(says.as_bytes())
+        .await?;
     line.clear();
     stream.read_until(b'\n', line).await?;
     Ok(String::from_utf8_lossy(line).trim_end().to_owned())
@@ -152,8 +168,7 @@ fn is_too_old(version: &str) -> bool {
 }
 
 pub(super) fn no_cas(address: &str) -> Error {
-    let message =
-        format!("memcached at {address}: it was started without compare-and-swap (`-C`)");
+    let message = format!("memcached at {address}: it was started without compare-and-swap (`-C`)");
     Error::new(ErrorKind::Configuration, message)
 }
 
@@ -165,7 +180,8 @@ fn no_memcached(address: &str, said: &str) -> Error {
         return Error::new(ErrorKind::Refused, message);
     }
     let said: String = said.chars().take(80).collect();
-    let message = format!("what is at {address} is no memcached: asked for its version, it said {said:?}");
+    let message =
+        format!("what is at {address} is no memcached: asked for its version, it said {said:?}");
     Error::new(ErrorKind::Protocol, message)
 }
 
@@ -183,7 +199,15 @@ mod tests {
         for old in ["1.5.22", "1.4.39", "0.9"] {
             assert!(is_too_old(old), "{old}");
         }
-        for new in ["1.6.0", "1.6.18_beta", "1.7", "2.0.1", "", "unknown", "mcrouter 1.0"] {
+        for new in [
+            "1.6.0",
+            "1.6.18_beta",
+            "1.7",
+            "2.0.1",
+            "",
+            "unknown",
+            "mcrouter 1.0",
+        ] {
             assert!(!is_too_old(new), "{new}");
         }
     }
