@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ratelimit_core::{Backend, ErrorKind};
+use ratelimit_core::{Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
 use ratelimit_tests::servers::faults::Faults;
 
 use super::{Started, ask, policy};
@@ -79,7 +79,7 @@ async fn a_server_that_fails_fails_alone() {
     }
     servers.0[1].freeze();
     let started = Instant::now();
-    let answers = futures(&backend, &limits, &keys).await;
+    let answers = all(&backend, &limits, &keys).await;
     let failed = answers.iter().filter_map(|it| it.as_ref().err());
     let failed: Vec<_> = failed.map(ratelimit_core::Error::kind).collect();
     assert!((5..55).contains(&failed.len()), "{failed:?}");
@@ -91,20 +91,17 @@ async fn a_server_that_fails_fails_alone() {
     assert_eq!(backend.ping().await.unwrap_err().kind(), ErrorKind::Timeout);
     servers.0[1].thaw();
     // Its keys were not moved.
-    let peeked = futures(&backend, &limits, &keys).await;
+    let peeked = all(&backend, &limits, &keys).await;
     let decided: Vec<_> = peeked.into_iter().map(Result::unwrap).collect();
     assert!(decided.iter().all(|it| it.remaining() <= 1));
 }
 
 /// All at once.
-async fn futures(
-    backend: &dyn Backend,
-    limits: &ratelimit_core::Policy,
-    keys: &[String],
-) -> Vec<Result<ratelimit_core::Decision, ratelimit_core::Error>> {
-    use ratelimit_core::{Check, Join, KeyBuf};
+async fn all(backend: &dyn Backend, limits: &Policy, keys: &[String]) -> Answers {
     let keys: Vec<_> = keys.iter().map(|key| KeyBuf::of(&**key)).collect();
-    let check = |key: &'_ KeyBuf| Check::new(limits, limits.limits(), key.as_ref()).with_cost(1);
-    let checks: Vec<_> = keys.iter().map(check).collect();
+    let checks: Vec<_> = keys
+        .iter()
+        .map(|key| Check::new(limits, limits.limits(), key.as_ref()))
+        .collect();
     backend.decide(&checks, Join::Each).await
 }
