@@ -1,14 +1,16 @@
 //! A caller's questions, each key's together.
 
+use core::pin::pin;
 use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use ratelimit_core::{Adjust, Answers, Check, Error, ErrorKind, Join};
 
 use super::CasBackend;
-use super::ask::{question, whole};
+use super::ask::{Question, question, whole};
 use super::store::CasStore;
 use crate::stepwise::{Batch, Found, Owned, Work, refuse};
+use crate::within::within;
 
 impl<S: CasStore> CasBackend<S> {
     pub(super) async fn decide_batch(&self, checks: &[Check<'_>], join: Join) -> Answers {
@@ -72,30 +74,51 @@ impl<S: CasStore> CasBackend<S> {
         answers
     }
 
-    /// Asks together with other callers, and puts the answers in their places.
+    /// Asks together with other callers, and puts the answers in their places. Each part of the store has its own time, so that
+    /// one that does not answer takes nothing from what others say.
     async fn ask(
         &self,
         works: impl Iterator<Item = (String, Vec<usize>, Owned)>,
         answers: &mut Answers,
     ) {
-        let (mut all, mut questions) = (Vec::new(), Vec::new());
+        let mut parts: Vec<Part> = Vec::new();
         for (name, places, work) in works {
-            if let Some(question) = question(name, work) {
-                all.push(places);
-                questions.push(question);
-            }
+            let number = self.store().part(&name);
+            let Some(question) = question(name, work) else {
+                continue;
+            };
+            let part = match parts.iter().position(|part| part.number == number) {
+                Some(known) => &mut parts[known],
+                None => parts.push_mut(Part {
+                    number,
+                    places: Vec::new(),
+                    questions: Vec::new(),
+                }),
+            };
+            part.places.push(places);
+            part.questions.push(question);
         }
-        let told = self.batcher.ask(questions).await;
-        for (places, told) in all.into_iter().zip(told) {
-            match told {
-                Ok(told) => {
-                    for (place, answer) in places.into_iter().zip(told) {
-                        answers[place] = answer;
+        let asked = parts.into_iter().map(|part| async move {
+            let Part {
+                places, questions, ..
+            } = part;
+            let told = within(self.options.timeout, pin!(self.batcher.ask(questions))).await;
+            (places, told)
+        });
+        for (all, told) in join_all(asked).await {
+            let told =
+                told.unwrap_or_else(|error| all.iter().map(|_| Err(error.clone())).collect());
+            for (places, told) in all.into_iter().zip(told) {
+                match told {
+                    Ok(told) => {
+                        for (place, answer) in places.into_iter().zip(told) {
+                            answers[place] = answer;
+                        }
                     }
-                }
-                Err(error) => {
-                    for place in places {
-                        answers[place] = Err(error.clone());
+                    Err(error) => {
+                        for place in places {
+                            answers[place] = Err(error.clone());
+                        }
                     }
                 }
             }
@@ -141,8 +164,11 @@ impl<S: CasStore> CasBackend<S> {
         let loads = parts.into_values().map(|indices| {
             let names: Vec<&str> = indices.iter().map(|it| &*batch.names[*it]).collect();
             async move {
-                let loaded = client.store.load_many(&names).await;
-                let loaded = whole(loaded, names.len());
+                let load = client.store.load_many(&names);
+                let loaded = match within(self.options.timeout, pin!(load)).await {
+                    Ok(loaded) => whole(loaded, names.len()),
+                    Err(error) => names.iter().map(|_| Err(error.clone())).collect(),
+                };
                 indices.into_iter().zip(loaded).collect::<Vec<_>>()
             }
         });
@@ -172,6 +198,13 @@ impl<S: CasStore> CasBackend<S> {
         let deleted = names.iter().map(|(name, _)| store.delete(name));
         join_all(deleted).await.into_iter().collect()
     }
+}
+
+/// Questions about keys of one part of the store, and where each one's answers go.
+struct Part {
+    number: usize,
+    places: Vec<Vec<usize>>,
+    questions: Vec<Question>,
 }
 
 /// What nobody should ever be told.

@@ -151,10 +151,6 @@ impl<S: CasStore> fmt::Debug for CasBackend<S> {
     }
 }
 
-fn each<T>(checks: &[T], answers: Result<Answers, Error>) -> Answers {
-    answers.unwrap_or_else(|error| checks.iter().map(|_| Err(error.clone())).collect())
-}
-
 impl<S: CasStore> Backend for CasBackend<S> {
     fn capabilities(&self) -> &Capabilities {
         &self.client().capabilities
@@ -162,22 +158,28 @@ impl<S: CasStore> Backend for CasBackend<S> {
 
     fn decide<'a>(&'a self, checks: &'a [Check<'a>], join: Join) -> BoxFuture<'a, Answers> {
         Box::pin(async move {
-            let decided = self.in_time(pin!(self.decide_batch(checks, join))).await;
-            each(checks, decided)
+            match self.is_open() {
+                Ok(()) => self.decide_batch(checks, join).await,
+                Err(error) => vec![Err(error); checks.len()],
+            }
         })
     }
 
     fn peek<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Answers> {
         Box::pin(async move {
-            let peeked = self.in_time(pin!(self.peek_batch(checks))).await;
-            each(checks, peeked)
+            match self.is_open() {
+                Ok(()) => self.peek_batch(checks).await,
+                Err(error) => vec![Err(error); checks.len()],
+            }
         })
     }
 
     fn adjust<'a>(&'a self, adjusts: &'a [Adjust<'a>]) -> BoxFuture<'a, Answers> {
         Box::pin(async move {
-            let adjusted = self.in_time(pin!(self.adjust_batch(adjusts))).await;
-            each(adjusts, adjusted)
+            match self.is_open() {
+                Ok(()) => self.adjust_batch(adjusts).await,
+                Err(error) => vec![Err(error); adjusts.len()],
+            }
         })
     }
 

@@ -12,7 +12,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ratelimit_backends::memcached::{MemcachedBackend, MemcachedBuilder};
-use ratelimit_core::{Algorithm, Backend, BoxFuture, Check, Decision, Error, Join, KeyBuf, Policy};
+use ratelimit_core::{
+    Algorithm, Backend, BoxFuture, Check, Decision, Error, Join, KeyBuf, Limits, Policy,
+};
 use ratelimit_tests::conformance::{Store, Time};
 use ratelimit_tests::servers::memcached::Memcached;
 
@@ -63,7 +65,12 @@ mod three {
 }
 
 fn policy(limits: &str) -> Policy {
-    Policy::new("p", Algorithm::TokenBucket, limits.parse().expect("limits"))
+    policy_of(Algorithm::TokenBucket, limits)
+}
+
+fn policy_of(algorithm: Algorithm, limits: &str) -> Policy {
+    let limits: Limits = limits.parse().expect("limits");
+    Policy::named("p".into(), algorithm, limits)
 }
 
 async fn ask(backend: &dyn Backend, policy: &Policy, key: &str) -> Result<Decision, Error> {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use ratelimit_core::{Adjust, Algorithm, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
 use ratelimit_tests::servers::memcached::Memcached;
 
-use super::{Started, ask, policy};
+use super::{Started, ask, policy, policy_of};
 
 /// What the server has been asked for since the last time.
 struct Counted<'s>(&'s Memcached, [u64; 3]);
@@ -33,7 +33,7 @@ async fn two_trips_are_a_decision_and_one_is_a_denial() {
     let server = Started::<1>::new();
     let backend = server.builder().connect().await.unwrap();
     for algorithm in Algorithm::ALL {
-        let policy = Policy::new("trips", algorithm, "2/366d, 3/366d".parse().unwrap());
+        let policy = policy_of(algorithm, "2/366d, 3/365d");
         let mut counted = Counted::new(&server.0[0]);
         for expected in [[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]] {
             ask(&backend, &policy, "k").await.unwrap();
@@ -152,11 +152,7 @@ async fn the_longest_log_fits_and_one_that_does_not_is_not_lost() {
     // Logs of four rates, and of four more that the key had before.
     let limits = |days: [u32; 4]| {
         let rates = days.map(|days| format!("{longest}/{days}d"));
-        Policy::new(
-            "log",
-            Algorithm::SlidingWindow,
-            rates.join(", ").parse().unwrap(),
-        )
+        policy_of(Algorithm::SlidingWindow, &rates.join(", "))
     };
     let key = KeyBuf::of("k");
     for policy in [limits([101, 102, 103, 104]), limits([201, 202, 203, 204])] {
@@ -168,11 +164,7 @@ async fn the_longest_log_fits_and_one_that_does_not_is_not_lost() {
     }
 
     let backend = server.builder().max_log(60_000).connect().await.unwrap();
-    let policy = Policy::new(
-        "large",
-        Algorithm::SlidingWindow,
-        "60000/d, 60000/w".parse().unwrap(),
-    );
+    let policy = policy_of(Algorithm::SlidingWindow, "60000/d, 60000/w");
     let check = Check::new(&policy, policy.limits(), key.as_ref());
     let mut admitted = 0;
     let error = loop {
