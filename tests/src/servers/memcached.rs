@@ -73,7 +73,19 @@ impl Memcached {
     ///
     /// If it does not answer.
     pub fn ask(&self, command: &str) -> String {
-        ask(self.port, command).expect("the server answers")
+        ask(self.port, command.as_bytes()).expect("the server answers")
+    }
+
+    /// Stores something for good.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot.
+    pub fn store(&self, key: &str, value: &[u8]) {
+        let mut command = format!("ms {key} {}\r\n", value.len()).into_bytes();
+        command.extend(value);
+        let said = ask(self.port, &command).expect("the server answers");
+        assert_eq!(said.trim_end(), "HD", "{key} is not stored");
     }
 
     /// A number of its statistics.
@@ -94,16 +106,16 @@ faults!(Memcached, is_ready);
 
 /// Whether it answers, and not another server that has the port.
 fn is_ready(process: &Process, port: u16) -> bool {
-    let said = ask(port, "stats").unwrap_or_default();
+    let said = ask(port, b"stats").unwrap_or_default();
     let id = format!("STAT pid {}", process.id());
     said.lines().any(|line| line.trim_end() == id)
 }
 
 /// Asks something on a connection of its own. A command that does nothing says where the answer ends.
-fn ask(port: u16, command: &str) -> Result<String> {
+fn ask(port: u16, command: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{command}\r\nmn\r\n").as_bytes())?;
+    stream.write_all(&[command, b"\r\nmn\r\n"].concat())?;
     let mut stream = BufReader::new(stream);
     let mut said = String::new();
     loop {

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use ratelimit_core::{Adjust, Algorithm, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
+use ratelimit_core::{
+    Adjust, Algorithm, Backend, Check, Clock, ErrorKind, Join, KeyBuf, Policy, SystemClock,
+};
 use ratelimit_tests::servers::memcached::Memcached;
 
 use super::{Started, ask, policy, policy_of};
@@ -143,43 +145,62 @@ async fn keys_of_any_length_and_any_bytes() {
     assert_eq!(server.0[0].count("curr_items"), 25);
 }
 
+/// Logs of these periods, of so many units each, as they are stored: one entry for each millisecond of the last minutes.
+fn logs(periods: &[Duration], entries: u32) -> Vec<u8> {
+    let mut bytes = vec![1, Algorithm::SlidingWindow.number()];
+    bytes.push(u8::try_from(periods.len()).unwrap());
+    let first = SystemClock.now().as_nanos() / 1_000_000 - 3_600_000;
+    for period in periods {
+        bytes.extend(u64::try_from(period.as_nanos()).unwrap().to_be_bytes());
+        bytes.extend(entries.to_be_bytes());
+        bytes.extend(u64::from(entries).to_be_bytes());
+        for entry in 0..u64::from(entries) {
+            let at = first + entry;
+            bytes.extend((at / 1_000).to_be_bytes());
+            bytes.extend(u32::try_from(at % 1_000 * 1_000_000).unwrap().to_be_bytes());
+            bytes.extend(1_u32.to_be_bytes());
+        }
+    }
+    bytes
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+const LOG: &str = "ratelimit:{t%01k}:p:sliding_window";
+
 #[tokio::test]
-async fn the_longest_log_fits_and_one_that_does_not_is_not_lost() {
+async fn the_longest_logs_fit() {
     let server = Started::<1>::new();
     let backend = server.builder().connect().await.unwrap();
-    let longest = backend.capabilities().max_log;
-    assert_eq!(longest, 8_000);
-    // Logs of four rates, and of four more that the key had before.
-    let limits = |days: [u32; 4]| {
-        let rates = days.map(|days| format!("{longest}/{days}d"));
-        policy_of(Algorithm::SlidingWindow, &rates.join(", "))
-    };
-    let key = KeyBuf::of("k");
-    for policy in [limits([101, 102, 103, 104]), limits([201, 202, 203, 204])] {
-        let check = Check::new(&policy, policy.limits(), key.as_ref());
-        let answers = backend.decide(&vec![check; 8_001], Join::Each).await;
-        let admitted = answers.iter().map(|it| it.as_ref().unwrap().is_allowed());
-        let admitted = admitted.filter(|it| *it).count();
-        assert!(admitted == 8_000 || admitted == 0, "{admitted}");
-    }
+    assert_eq!(backend.capabilities().max_log, 8_000);
+    // Of the four rates that a policy has at most, and of the four that it had before.
+    let periods: Vec<_> = (1..=8).map(|days| DAY * days).collect();
+    server.0[0].store(LOG, &logs(&periods, 7_999));
+    let policy = policy_of(
+        Algorithm::SlidingWindow,
+        "8000/d, 8000/2d, 8000/3d, 8000/4d",
+    );
+    assert_eq!(ask(&backend, &policy, "k").await.unwrap().remaining(), 0);
+    assert!(!ask(&backend, &policy, "k").await.unwrap().is_allowed());
+}
 
-    let backend = server.builder().max_log(60_000).connect().await.unwrap();
-    let policy = policy_of(Algorithm::SlidingWindow, "60000/d, 60000/w");
+#[tokio::test]
+async fn a_log_that_does_not_fit_is_not_lost() {
+    let server = Started::<1>::new();
+    let backend = server.builder().max_log(70_000).lazy().unwrap();
+    server.0[0].store(LOG, &logs(&[DAY], 65_470));
+    let policy = policy_of(Algorithm::SlidingWindow, "70000/d");
+    for _ in 0..2 {
+        let error = ask(&backend, &policy, "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.message().contains("lower `max_log`"), "{error:?}");
+    }
+    let key = KeyBuf::of("k");
     let check = Check::new(&policy, policy.limits(), key.as_ref());
-    let mut admitted = 0;
-    let error = loop {
-        let answers = backend.decide(&vec![check; 512], Join::Each).await;
-        match answers.into_iter().find_map(Result::err) {
-            Some(error) => break error,
-            None => admitted += 512,
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
-    assert!(error.message().contains("lower `max_log`"), "{error:?}");
-    let left = backend.peek(&[check]).await.remove(0).unwrap().remaining();
+    let peeked = backend.peek(&[check]).await.remove(0).unwrap();
     assert_eq!(
-        left,
-        60_000 - admitted - 1,
+        peeked.remaining(),
+        70_000 - 65_470,
         "what was charged stays charged"
     );
 }
