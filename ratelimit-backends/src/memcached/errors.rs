@@ -38,7 +38,7 @@ fn describe(failure: &exp::Error) -> (ErrorKind, String) {
             (ErrorKind::Refused, message.to_owned())
         }
         exp::Error::Rejected(said) => {
-            let message = format!("it says {said:?}; version 1.6 or later is needed");
+            let message = format!("it does not take what it was asked, and says {said:?}");
             (ErrorKind::Protocol, message)
         }
         exp::Error::Protocol(said) => (ErrorKind::Protocol, said.clone()),

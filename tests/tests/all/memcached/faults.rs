@@ -118,8 +118,8 @@ async fn what_is_forgotten_is_fresh() {
 
 #[tokio::test]
 async fn memory_that_is_full_evicts_what_was_not_used() {
-    // One megabyte is less than it takes to begin with.
-    let server = Memcached::with(&["-m", "1"]);
+    // The least that it can do with.
+    let server = Memcached::with(&["-m", "2"]);
     let backend = builder(&server).connect().await.unwrap();
     let limits = policy("3/366d");
     let mut keys = 0;
@@ -227,7 +227,7 @@ async fn a_server_that_is_set_up_otherwise() {
     let error = ask(&lazy, &limits, "k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error:?}");
 
-    let small = Memcached::with(&["-I", "64k"]);
+    let small = Memcached::with(&["-I", "64k", "-o", "slab_chunk_max=32768"]);
     says(builder(&small), ErrorKind::Configuration, "lower `max_log`").await;
     let fits = builder(&small).max_log(3_000).connect().await;
     fits.expect("3,000 units fit");
