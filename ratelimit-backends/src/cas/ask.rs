@@ -102,7 +102,7 @@ impl<S: CasStore> Client<S> {
                 None => (Vec::new(), None),
             };
             match self.work(questions, &key, &before, now) {
-                (answers, None) => key.is_answered(answers, told),
+                (answers, None) => key.answer(answers, told),
                 (answers, Some((state, keep))) => decided.push(Decided {
                     key,
                     answers,
@@ -124,7 +124,7 @@ impl<S: CasStore> Client<S> {
         let mut overtaken = Vec::new();
         for (Decided { key, answers, .. }, swapped) in decided.into_iter().zip(swapped) {
             match swapped {
-                Ok(true) => key.is_answered(answers, told),
+                Ok(true) => key.answer(answers, told),
                 Ok(false) => overtaken.push(key),
                 Err(error) => key.fails(&error, told),
             }
@@ -178,7 +178,7 @@ impl<S: CasStore> Client<S> {
 }
 
 impl Key<'_> {
-    fn is_answered(self, answers: Vec<Answers>, told: &mut Told) {
+    fn answer(self, answers: Vec<Answers>, told: &mut Told) {
         for (place, answers) in self.places.into_iter().zip(answers) {
             told[place] = Ok(answers);
         }

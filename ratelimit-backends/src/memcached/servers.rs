@@ -58,7 +58,7 @@ fn number(text: &[u8]) -> u64 {
         .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
-/// Spreads what differs in a few bits: the last steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// Spreads what differs in a few bits: the last steps of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014).
 fn spread(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -67,7 +67,8 @@ fn spread(number: u64) -> u64 {
 }
 
 fn ttl(keep: Duration) -> Ttl {
-    let seconds = keep.as_secs() + u64::from(keep.subsec_nanos() > 0) + COARSE;
+    let part = u64::from(keep.subsec_nanos() > 0);
+    let seconds = keep.as_secs().saturating_add(part + COARSE);
     Ttl::secs(u32::try_from(seconds.min(LONGEST)).unwrap_or(u32::MAX))
 }
 
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_kept_for_long_enough() {
         assert_eq!(ttl(Duration::from_millis(1)), Ttl::secs(3));
-        assert_eq!(ttl(Duration::from_secs(60)), Ttl::secs(62));
+        assert_eq!(ttl(Duration::from_mins(1)), Ttl::secs(62));
         assert_eq!(ttl(Duration::MAX), Ttl::secs(316_224_000));
     }
 }

@@ -135,7 +135,7 @@ impl CasStore for Shelf {
             is_same
         };
         if self.trouble() == Trouble::HangsAtSwaps {
-            core::future::pending().await
+            return core::future::pending().await;
         }
         Ok(is_same)
     }

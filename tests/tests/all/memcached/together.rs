@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ratelimit_core::{Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
 use ratelimit_tests::servers::faults::Faults;
+use ratelimit_tests::servers::memcached::Memcached;
 
 use super::{Started, ask, policy};
 
@@ -58,7 +59,7 @@ async fn each_server_has_its_part_of_the_keys() {
     assert!(has().iter().all(|items| *items > 50), "{:?}", has());
     assert_eq!(has().iter().sum::<u64>(), 300);
     // Whatever the order in which they are named.
-    let addresses = servers.0.iter().rev().map(|server| server.address());
+    let addresses = servers.0.iter().rev().map(Memcached::address);
     let other = ratelimit_backends::memcached::MemcachedBackend::connect(addresses);
     let other = other.await.unwrap();
     for key in 0..300 {
