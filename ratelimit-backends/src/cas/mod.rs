@@ -58,10 +58,9 @@
 //! # Whose clock
 //!
 //! The store has none that could be asked together with a swap: the clock is this process's system clock, read between the load
-//! and the swap, and all processes that share a store are to have theirs in step. A clock that is ahead of the others takes from
-//! the budgets of theirs what it admits too early; no clock, and no step of one, admits more than the limit as that clock
-//! has it. The states carry instants, and the store is told only how long to keep them, so that its own clock need not
-//! agree.
+//! and the swap. All processes that share a store are to keep theirs in step: one whose clock is ahead by a second admits what
+//! the others would admit a second later, and they wait for it then; a clock that steps back never grants anything twice. The
+//! store is told only how long to keep a state, so that its own clock need not agree.
 //!
 //! # What is no state of ours
 //!

@@ -61,7 +61,7 @@ pub trait CasStore: Send + Sync + 'static {
     /// Removes a key, whatever is stored of it, if anything is.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Loads several keys, one answer for each, in order. A store that can do so in one trip should; by default each is
+    /// Loads several keys of one [part](Self::part), one answer for each, in order. A store that can do so in one trip should; by default each is
     /// [loaded](Self::load) by itself, all at once.
     fn load_many(
         &self,
@@ -70,7 +70,7 @@ pub trait CasStore: Send + Sync + 'static {
         async move { join_all(keys.iter().map(|key| self.load(key))).await }
     }
 
-    /// Swaps several keys, each by itself, with one answer for each, in order. A store that can do so in one trip should; by
+    /// Swaps several keys of one [part](Self::part), each by itself, with one answer for each, in order. A store that can do so in one trip should; by
     /// default each is [swapped](Self::swap) by itself, all at once.
     fn swap_many(
         &self,

@@ -270,7 +270,7 @@ mod tests {
         let found: String = (0..12)
             .map(|key| &address(&three, &format!("key {key}"))[..1])
             .collect();
-        assert_eq!(found, "");
+        assert_eq!(found, "caacbabbbccc");
     }
 
     #[test]
