@@ -4,15 +4,21 @@
 //! |---|---|---|
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
+//! | `cas` | [`CasBackend`](cas::CasBackend) | a load, and a compare-and-swap of what was loaded, in any store that has both |
+//! | `memcached` | [`MemcachedBackend`](memcached::MemcachedBackend) | the same in Memcached |
 
-#[cfg(feature = "_remote")]
+#[cfg(any(feature = "_sql", feature = "memcached", feature = "redis"))]
 mod apart;
 #[cfg(any(feature = "_remote", feature = "layers"))]
 mod batcher;
+#[cfg(feature = "cas")]
+pub mod cas;
 #[cfg(any(feature = "layers", feature = "memory"))]
 mod hash;
 #[cfg(feature = "layers")]
 pub mod layers;
+#[cfg(feature = "memcached")]
+pub mod memcached;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "_remote")]

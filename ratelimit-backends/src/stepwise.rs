@@ -7,6 +7,8 @@ use ratelimit_core::{
     Adjust, Algorithm, Answers, Capabilities, Check, Decision, Error, ErrorKind, Join, KeyState,
     Outcome, Timestamp,
 };
+#[cfg(any(feature = "_sql", feature = "cas"))]
+use ratelimit_core::{Charge, OwnedCheck};
 
 /// What a caller asks.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,43 @@ impl<'a> Work<'a> {
     }
 }
 
+/// The same with everything that it borrows, for whoever asks in the caller's place.
+#[cfg(any(feature = "_sql", feature = "cas"))]
+#[derive(Clone, Debug)]
+pub(crate) enum Owned {
+    Decide(Vec<OwnedCheck>, Join),
+    Adjust(Vec<(OwnedCheck, Charge, i64)>),
+}
+
+#[cfg(any(feature = "_sql", feature = "cas"))]
+impl Owned {
+    pub(crate) fn decide(checks: &[Check<'_>], join: Join) -> Self {
+        Self::Decide(checks.iter().map(Check::to_owned).collect(), join)
+    }
+
+    pub(crate) fn adjust(adjusts: &[Adjust<'_>]) -> Self {
+        let owned = |it: &Adjust<'_>| (it.check.to_owned(), it.charge.clone(), it.by);
+        Self::Adjust(adjusts.iter().map(owned).collect())
+    }
+
+    /// Does something with it in the borrowed form.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(Work<'_>) -> T) -> T {
+        match self {
+            Self::Decide(checks, join) => {
+                let checks: Vec<_> = checks.iter().map(OwnedCheck::as_check).collect();
+                work(Work::Decide(&checks, *join))
+            }
+            Self::Adjust(adjusts) => {
+                let adjusts: Vec<_> = adjusts
+                    .iter()
+                    .map(|(check, charge, by)| Adjust::new(check.as_check(), charge.clone(), *by))
+                    .collect();
+                work(Work::Adjust(&adjusts))
+            }
+        }
+    }
+}
+
 /// The distinct keys of a batch.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -37,6 +76,16 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Of work that is about one key alone, which nobody asks for the name of.
+    #[cfg(feature = "cas")]
+    pub(crate) fn of_one_key(work: Work<'_>) -> Self {
+        Self {
+            names: Vec::new(),
+            algorithms: Vec::new(),
+            places: work.checks().map(|_| 0).collect(),
+        }
+    }
+
     pub(crate) fn of<'c>(
         checks: impl Iterator<Item = &'c Check<'c>>,
         name: impl Fn(&Check<'_>) -> String,

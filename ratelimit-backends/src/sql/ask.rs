@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Adjust, Answers, Capabilities, Charge, Check, Decision, Error, Join, KeyState, OwnedCheck,
-    Timestamp,
+    Answers, Capabilities, Check, Decision, Error, Join, KeyState, OwnedCheck, Timestamp,
 };
 
 use super::errors::Failure;
@@ -14,7 +13,7 @@ use super::shape::{Numbers, Shape, delay};
 use super::store::{Asked, Change, Store, nonsense};
 use crate::batcher::Ask;
 use crate::names::{SHORTEST, short_key};
-use crate::stepwise::{Batch, Found, Work, state, stored};
+use crate::stepwise::{Batch, Found, Owned, state, stored};
 use crate::within::sleep;
 
 /// How often something is tried that others prevented.
@@ -62,41 +61,6 @@ pub(super) struct PlainTold {
     /// How many equal checks were decided before.
     earlier: u32,
     admitted: Option<u32>,
-}
-
-/// What a transaction does, for whoever asked.
-#[derive(Clone)]
-pub(super) enum Owned {
-    Decide(Vec<OwnedCheck>, Join),
-    Adjust(Vec<(OwnedCheck, Charge, i64)>),
-}
-
-impl Owned {
-    pub(super) fn decide(checks: &[Check<'_>], join: Join) -> Self {
-        Self::Decide(checks.iter().map(Check::to_owned).collect(), join)
-    }
-
-    pub(super) fn adjust(adjusts: &[Adjust<'_>]) -> Self {
-        let owned = |it: &Adjust<'_>| (it.check.to_owned(), it.charge.clone(), it.by);
-        Self::Adjust(adjusts.iter().map(owned).collect())
-    }
-
-    /// Does something with it in the borrowed form.
-    fn with<T>(&self, work: impl FnOnce(Work<'_>) -> T) -> T {
-        match self {
-            Self::Decide(checks, join) => {
-                let checks: Vec<_> = checks.iter().map(OwnedCheck::as_check).collect();
-                work(Work::Decide(&checks, *join))
-            }
-            Self::Adjust(adjusts) => {
-                let adjusts: Vec<_> = adjusts
-                    .iter()
-                    .map(|(check, charge, by)| Adjust::new(check.as_check(), charge.clone(), *by))
-                    .collect();
-                work(Work::Adjust(&adjusts))
-            }
-        }
-    }
 }
 
 impl Client {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use ratelimit_core::{Adjust, Answers, Check, Decision, Error, Join};
 
 use super::SqlBackend;
-use super::ask::{Client, Owned, Told, again_and_again, answer};
+use super::ask::{Client, Told, again_and_again, answer};
 use super::shape::Shape;
 use super::store::nonsense;
 use crate::options::each;
-use crate::stepwise::{Found, Work, refuse};
+use crate::stepwise::{Found, Owned, Work, refuse};
 
 impl SqlBackend {
     pub(super) async fn decide_batch(

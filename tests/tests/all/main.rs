@@ -3,9 +3,11 @@
 mod axum;
 mod backends;
 mod bridge;
+mod cas;
 mod concurrency;
 mod guard;
 mod layers;
+mod memcached;
 mod memory;
 mod plain;
 mod postures;
