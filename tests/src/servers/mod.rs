@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod faults;
 pub mod mariadb;
+pub mod mongodb;
 pub mod options;
 pub mod postgres;
 mod process;
