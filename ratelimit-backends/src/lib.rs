@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `memory` | [`MemoryBackend`](memory::MemoryBackend) | one cache line of this process's memory, mostly without a lock |
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
+//! | `mongodb` | [`MongoBackend`](mongodb::MongoBackend) | one `findAndModify`; several are two commands |
 
 #[cfg(feature = "_remote")]
 mod apart;
@@ -15,12 +16,20 @@ mod hash;
 pub mod layers;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "_remote")]
 mod names;
 #[cfg(feature = "_remote")]
 mod options;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "_sql", feature = "mongodb"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    allow(dead_code, reason = "others are told less of it")
+)]
+mod shape;
 #[cfg(feature = "_sql")]
 pub mod sql;
 #[cfg(feature = "_remote")]
