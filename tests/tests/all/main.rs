@@ -7,6 +7,7 @@ mod concurrency;
 mod guard;
 mod layers;
 mod memory;
+mod mongodb;
 mod plain;
 mod postures;
 mod processes;
