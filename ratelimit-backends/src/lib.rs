@@ -6,8 +6,14 @@
 //! | `redis` | [`RedisBackend`](redis::RedisBackend) | one script call to Redis or Valkey |
 //! | `cas` | [`CasBackend`](cas::CasBackend) | a load, and a compare-and-swap of what was loaded, in any store that has both |
 //! | `memcached` | [`MemcachedBackend`](memcached::MemcachedBackend) | the same in Memcached |
+//! | `mongodb` | [`MongoBackend`](mongodb::MongoBackend) | one `findAndModify`; several are two commands |
 
-#[cfg(any(feature = "_sql", feature = "memcached", feature = "redis"))]
+#[cfg(any(
+    feature = "_sql",
+    feature = "memcached",
+    feature = "mongodb",
+    feature = "redis"
+))]
 mod apart;
 #[cfg(any(feature = "_remote", feature = "layers"))]
 mod batcher;
@@ -21,12 +27,20 @@ pub mod layers;
 pub mod memcached;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "_remote")]
 mod names;
 #[cfg(feature = "_remote")]
 mod options;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "_sql", feature = "mongodb"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    allow(dead_code, reason = "others are told less of it")
+)]
+mod shape;
 #[cfg(feature = "_sql")]
 pub mod sql;
 #[cfg(feature = "_remote")]

@@ -14,12 +14,12 @@ pub(crate) fn storage_key(prefix: &str, check: &Check<'_>) -> String {
 }
 
 /// How many bytes a [`short_key`] may have behind its prefix, at least.
-#[cfg(any(feature = "_sql", feature = "cas"))]
+#[cfg(any(feature = "_sql", feature = "cas", feature = "mongodb"))]
 pub(crate) const SHORTEST: usize = 160;
 
 /// The same for a store whose names have at most so many bytes: a policy, then a key, that would make it too long is known by
 /// its digest.
-#[cfg(any(feature = "_sql", feature = "cas"))]
+#[cfg(any(feature = "_sql", feature = "cas", feature = "mongodb"))]
 pub(crate) fn short_key(prefix: &str, check: &Check<'_>, longest: usize) -> String {
     let of = |key, policy| named(prefix, check, key, policy);
     let fits = |name: &String| name.len() <= longest;
@@ -103,7 +103,7 @@ mod tests {
         assert_ne!(of("p", &long[4..69]), long, "nobody can send a digest");
     }
 
-    #[cfg(any(feature = "_sql", feature = "cas"))]
+    #[cfg(any(feature = "_sql", feature = "cas", feature = "mongodb"))]
     #[test]
     fn a_name_is_as_long_as_it_may_be() {
         let short = |policy: &str, key: &str| {

@@ -234,7 +234,7 @@ pub(crate) fn stored(state: &KeyState, now: Timestamp, injected: bool) -> (Vec<u
 }
 
 /// How much longer keys are kept than they are live where the store's clock is not the one that decides.
-const LONGER_MS: u64 = 3_600_000;
+pub(crate) const LONGER_MS: u64 = 3_600_000;
 
 pub(crate) fn no_state() -> Error {
     let message = "what is stored under the key is no state of ours";

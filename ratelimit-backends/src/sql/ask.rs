@@ -9,10 +9,10 @@ use ratelimit_core::{
 };
 
 use super::errors::Failure;
-use super::shape::{Numbers, Shape, delay};
 use super::store::{Asked, Change, Store, nonsense};
 use crate::batcher::Ask;
 use crate::names::{SHORTEST, short_key};
+use crate::shape::{Numbers, Shape, delay};
 use crate::stepwise::{Batch, Found, Owned, state, stored};
 use crate::within::sleep;
 

@@ -6,9 +6,9 @@ use ratelimit_core::{Adjust, Answers, Check, Decision, Error, Join};
 
 use super::SqlBackend;
 use super::ask::{Client, Told, again_and_again, answer};
-use super::shape::Shape;
 use super::store::nonsense;
 use crate::options::each;
+use crate::shape::Shape;
 use crate::stepwise::{Found, Owned, Work, refuse};
 
 impl SqlBackend {

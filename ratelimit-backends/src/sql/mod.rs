@@ -2,7 +2,7 @@
 //!
 //! - `builder`: the options; `target`: the database as the user names it; `welcome`: what is asked of it at start-up.
 //! - `connections`: ways to the database; `errors`: what is made of its failures.
-//! - `row`: what a row says; `shape`, `statement`, `dialect`: the statement that decides, written once for both databases that have one; `hex`: bytes as text; `postgres`, `mysql`,
+//! - `row`: what a row says; `statement`, `dialect`: the statement that decides, written once for both databases that have one; `hex`: bytes as text; `postgres`, `mysql`,
 //!   `sqlite`: what each of them does in its own way; `store`: any of them.
 //! - `ask`: many questions in one statement; `engine`: a caller's questions; `sweep`: what becomes of keys that are over; here are the backend's methods on top of it.
 
@@ -24,15 +24,6 @@ mod postgres;
     allow(dead_code, reason = "a file is asked for states alone")
 )]
 mod row;
-#[cfg_attr(
-    not(any(feature = "mysql", feature = "postgres")),
-    allow(
-        dead_code,
-        clippy::unused_async,
-        reason = "a file is asked for states alone"
-    )
-)]
-mod shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(feature = "mysql", feature = "postgres"))]

@@ -19,12 +19,12 @@ use super::connections::Connections;
 use super::dialect::Dialect;
 use super::errors::Failure;
 use super::row::{self, RATES, Rate, Row, columns_of, each_column};
-use super::shape::{Numbers, Shape};
 use super::statement::Steps;
 use super::store::{
     Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
     split,
 };
+use crate::shape::{Numbers, Shape};
 
 /// A database of PostgreSQL.
 pub(super) struct PostgresStore {

@@ -3,7 +3,7 @@
 //! The states of up to four rates that are numbers stand in columns of their own; anything else, as a log, stands as the
 //! [bytes](ratelimit_core::KeyState::encode) that other stores keep.
 
-use super::shape::Family;
+use crate::shape::Family;
 
 /// How many rates have columns.
 pub(super) const RATES: usize = 4;

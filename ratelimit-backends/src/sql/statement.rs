@@ -8,7 +8,7 @@
 //! | `asked` | how many equal checks there are, one after the other |
 //! | `takes` | units of each |
 //! | `delay` | nanoseconds by which each may be delayed |
-//! | `p1`, `q1`, `f1`, `c1`, `p2`, … | the [numbers](super::shape::Numbers) of each rate |
+//! | `p1`, `q1`, `f1`, `c1`, `p2`, … | the [numbers](crate::shape::Numbers) of each rate |
 //! | `others` | whether the state is in bytes, or of another algorithm |
 //! | `k1`, `w1`, `r1`, `o1`, `k2`, … | what is stored of each rate: its period, and its numbers; none for nothing |
 //! | `more` | whether there are other rates behind these |
@@ -19,7 +19,7 @@
 //! and `next_expires`, what is stored then.
 
 use super::dialect::Dialect;
-use super::shape::{Family, NARROW, Shape};
+use crate::shape::{Family, NARROW, Shape};
 
 /// Writes the steps of one shape.
 #[derive(Clone, Copy)]

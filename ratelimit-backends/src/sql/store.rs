@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ratelimit_core::{Clock, Error, ErrorKind, Timestamp};
 
 use super::errors::Failure;
-use super::shape::{Numbers, Shape};
+use crate::shape::{Numbers, Shape};
 
 /// The table, and whose clock decides.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod faults;
 pub mod mariadb;
 pub mod memcached;
+pub mod mongodb;
 pub mod options;
 pub mod postgres;
 mod process;

@@ -9,6 +9,7 @@ mod guard;
 mod layers;
 mod memcached;
 mod memory;
+mod mongodb;
 mod plain;
 mod postures;
 mod processes;

@@ -1,7 +1,7 @@
 //! What a statement that changes rows has decided, which it does not say.
 
 use super::super::row::Rate;
-use super::super::shape::{Family, NARROW, Numbers, Shape};
+use crate::shape::{Family, NARROW, Numbers, Shape};
 
 impl Shape {
     /// How many of `count` equal checks, of `delay` nanoseconds each, a statement admits where this is stored; none if others

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use super::super::dialect::Dialect;
 use super::super::row::{RATES, each_column};
-use super::super::shape::{Family, Numbers, Shape};
 use super::super::statement::{Steps, Terms};
 use super::super::store::Asked;
+use crate::shape::{Family, Numbers, Shape};
 
 /// Where the time is kept while a transaction lasts.
 pub(super) const NOW: &str = "@ratelimit_now";

@@ -22,11 +22,11 @@ use super::connections::Connections;
 use super::errors::Failure;
 use super::hex::hex;
 use super::row::{self, RATES, Row, columns_of, each_column};
-use super::shape::Shape;
 use super::store::{
     Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
     split,
 };
+use crate::shape::Shape;
 
 /// A database of MySQL or MariaDB.
 pub(super) struct MySqlStore {

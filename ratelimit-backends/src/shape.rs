@@ -5,7 +5,7 @@ use ratelimit_core::{Algorithm, Check};
 
 /// How a rate's state becomes what is used of it, and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Family {
+pub(crate) enum Family {
     Bucket,
     Fixed,
     Counter,
@@ -23,7 +23,7 @@ impl Family {
     }
 
     /// That of the algorithm of this number.
-    pub(super) fn of_number(number: u8) -> Option<Self> {
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
         let known = Algorithm::ALL.into_iter();
         Self::of(known.into_iter().find(|it| it.number() == number)?)
     }
@@ -31,39 +31,39 @@ impl Family {
 
 /// What checks have in common that one statement decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Shape {
-    pub(super) algorithm: Algorithm,
-    pub(super) family: Family,
+pub(crate) struct Shape {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) family: Family,
     /// One to four.
-    pub(super) rates: usize,
+    pub(crate) rates: usize,
     /// Whether calls can be let in later.
-    pub(super) delayed: bool,
+    pub(crate) delayed: bool,
     /// Whether all that is worked out fits 64 bits.
-    pub(super) narrow: bool,
+    pub(crate) narrow: bool,
 }
 
 /// What a statement is told of one rate: numbers that are multiplied here, so that it only compares, adds and divides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     /// Nanoseconds.
-    pub(super) period: u64,
+    pub(crate) period: u64,
     /// In how many parts a nanosecond is divided, for buckets.
-    pub(super) q: u32,
+    pub(crate) q: u32,
     /// How much fits at all: of buckets, time in parts; of windows, units; of two windows, units times the period.
-    pub(super) capacity: u128,
+    pub(crate) capacity: u128,
     /// How much of it one call takes.
-    pub(super) takes: u128,
+    pub(crate) takes: u128,
 }
 
 /// What no statement can have the time of: a century.
 const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000_000_000;
 
 /// A quarter of what 64 bits with a sign hold: sums of two such numbers do not overflow.
-pub(super) const NARROW: u64 = 1 << 61;
+pub(crate) const NARROW: u64 = 1 << 61;
 
 impl Shape {
     /// That of a check, if a statement can decide it.
-    pub(super) fn of(check: &Check<'_>) -> Option<Self> {
+    pub(crate) fn of(check: &Check<'_>) -> Option<Self> {
         let algorithm = check.policy.algorithm();
         let limits = check.limits.as_slice();
         let family = Family::of(algorithm)?;
@@ -91,7 +91,7 @@ impl Shape {
     }
 
     /// What a statement is told of each rate of a check.
-    pub(super) fn numbers(self, check: &Check<'_>) -> Vec<Numbers> {
+    pub(crate) fn numbers(self, check: &Check<'_>) -> Vec<Numbers> {
         let rates = check.limits.as_slice().iter();
         rates
             .map(|limit| self.numbers_of(limit, check.cost))
@@ -118,7 +118,7 @@ impl Shape {
 }
 
 /// How long a call may be delayed, in nanoseconds: no longer than anything lasts.
-pub(super) fn delay(check: &Check<'_>) -> u64 {
+pub(crate) fn delay(check: &Check<'_>) -> u64 {
     let delay = u64::try_from(check.max_delay.as_nanos()).unwrap_or(u64::MAX);
     delay.min(LONGEST)
 }

@@ -1,0 +1,82 @@
+//! What is asked of a server at start-up.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use mongodb::bson::Document;
+use ratelimit_core::{
+    Adjust, Algorithm, Answers, Charge, Check, Error, ErrorKind, Join, KeyBuf, Policy, Rate,
+    Timestamp,
+};
+
+use super::MongoBackend;
+use super::exchange::version;
+use super::store::Swap;
+use crate::stepwise::Work;
+
+/// The oldest that does: 4.4.
+const OLDEST: i32 = 9;
+
+/// What is written is over after a millisecond.
+const PROBE: Rate = match Rate::parse("1000/s") {
+    Ok(rate) => rate,
+    Err(_) => panic!("it is a rate"),
+};
+
+/// Makes the index if it is to be made, and tries all that will be done. It waits so long for a server.
+pub(super) async fn check(
+    backend: &MongoBackend,
+    create_index: bool,
+    patience: Duration,
+) -> Result<(), Error> {
+    let (client, started) = (backend.client(), Instant::now());
+    let hello = loop {
+        match client.store.hello().await {
+            Ok(hello) => break hello,
+            // There may be a server in a moment; who cannot log in never will.
+            Err(failure) => {
+                let waits = failure.error.kind() == ErrorKind::Connection;
+                if !waits || started.elapsed() >= patience {
+                    return Err(failure.error);
+                }
+            }
+        }
+    };
+    suits(&hello)?;
+    if create_index {
+        client
+            .again_and_again(|| client.store.create_index())
+            .await?;
+    }
+    let policy = Policy::new("probe", Algorithm::TokenBucket, PROBE);
+    let key = KeyBuf::of("probe");
+    let check = Check::new(&policy, policy.limits(), key.as_ref());
+    let first = |answers: Answers| answers.into_iter().next().map_or(Ok(()), |it| it.map(drop));
+    first(backend.decide_batch(&[check], Join::Each).await?)?;
+    let more = Adjust::new(check, Charge::new(Timestamp::default(), 0), 1);
+    first(client.exchange(Work::Adjust(&[more]), None).await)?;
+    first(client.exchange(Work::Peek(&[check]), None).await)?;
+    let swap = Swap {
+        name: client.name(&check),
+        found: None,
+        version: version(),
+        fields: Document::new(),
+        gone: Vec::new(),
+        expires: 0,
+    };
+    client.store.swap(&[swap]).await?;
+    client.store.page("", 1).await?;
+    backend.remove(&[check]).await
+}
+
+fn suits(hello: &Document) -> Result<(), Error> {
+    if hello.get_i32("maxWireVersion").is_ok_and(|it| it < OLDEST) {
+        let message = "the server is too old: MongoDB 4.4 or later is needed";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    if hello.get_bool("isWritablePrimary").is_ok_and(|it| !it) {
+        let message = "the server is a secondary, which cannot be written to";
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
+    Ok(())
+}
