@@ -31,6 +31,8 @@
 //! | `axum` | the same for axum's extractors, and rejections as responses |
 //! | `redis`, `redis-tls` | `RedisBackend`: Redis and Valkey |
 //! | `postgres`, `mysql`, `sqlite`, `sql-tls` | `SqlBackend`: PostgreSQL, MySQL and MariaDB, SQLite |
+//! | `mongodb`, `mongodb-srv` | `MongoBackend`: MongoDB |
+//! | `memcached`, `cas` | `MemcachedBackend`: Memcached; `CasBackend`: any store that compares and swaps |
 //! | `layers` | backends around backends: a timeout, remembered denials, leases |
 //!
 //! # What mistakes print
@@ -134,9 +136,15 @@ mod wait;
 #[path = "private.rs"]
 pub mod __private;
 
+#[cfg(feature = "cas")]
+pub use ratelimit_backends::cas::{self, CasBackend, CasBuilder, CasStore};
 #[cfg(feature = "layers")]
 pub use ratelimit_backends::layers;
+#[cfg(feature = "memcached")]
+pub use ratelimit_backends::memcached::{MemcachedBackend, MemcachedBuilder};
 pub use ratelimit_backends::memory::{MemoryBackend, MemoryBuilder, MemoryLimiter};
+#[cfg(feature = "mongodb")]
+pub use ratelimit_backends::mongodb::{self, MongoBackend, MongoBuilder};
 #[cfg(feature = "redis")]
 pub use ratelimit_backends::redis::{RedisBackend, RedisBuilder};
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
