@@ -11,15 +11,23 @@ use core::mem;
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
-use std::sync::OnceLock;
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use ratelimit_core::{Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
 use tokio::time::Sleep;
 
-/// The runtime that keeps the time, or why there is none.
-static TIMER: OnceLock<Result<Handle, Error>> = OnceLock::new();
+/// The runtime that keeps the time.
+static TIMER: Timer = Timer::new();
+
+/// A runtime on a thread of its own, from when it is needed first.
+struct Timer {
+    runtime: OnceLock<Handle>,
+    starting: Mutex<()>,
+}
 
 /// The value of `work` if it is there within `bound` (rounded up to whole milliseconds), else an error
 /// of the kind [`Timeout`](ErrorKind::Timeout), and then nobody polls the work any more.
@@ -73,24 +81,54 @@ pub(crate) fn sleep(bound: Duration) -> Result<Sleep, Error> {
 }
 
 fn timer() -> Result<&'static Handle, Error> {
-    TIMER.get_or_init(start).as_ref().map_err(Clone::clone)
+    let thread = || thread::Builder::new().name("ratelimit-timer".to_owned());
+    TIMER.get(|| start(thread()))
 }
 
-fn start() -> Result<Handle, Error> {
+impl Timer {
+    const fn new() -> Self {
+        Self {
+            runtime: OnceLock::new(),
+            starting: Mutex::new(()),
+        }
+    }
+
+    /// It is started if it does not run. What does not start is tried again by who comes next: the
+    /// system may have had no room for a thread just then.
+    fn get(&self, start: impl FnOnce() -> Result<Handle, Error>) -> Result<&Handle, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let _alone = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let started = start()?;
+        Ok(self.runtime.get_or_init(|| started))
+    }
+}
+
+/// The runtime is made on its thread: whoever starts it may be within another one, where it must not be
+/// dropped should the thread not start.
+fn start(thread: thread::Builder) -> Result<Handle, Error> {
     let failed = |error| {
         let message = "the thread that keeps the time did not start";
         Error::new(ErrorKind::Other, message).with_source(error)
     };
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(failed)?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name("ratelimit-timer".to_owned())
-        .spawn(move || runtime.block_on(pending::<()>()))
-        .map_err(failed)?;
-    Ok(handle)
+    let (sender, receiver) = sync_channel(1);
+    let keep_time = move || match Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => {
+            // Whoever starts it listens.
+            let _ = sender.send(Ok(runtime.handle().clone()));
+            runtime.block_on(pending::<()>());
+        }
+        Err(error) => drop(sender.send(Err(error))),
+    };
+    thread.spawn(keep_time).map_err(failed)?;
+    match receiver.recv() {
+        Ok(started) => started.map_err(failed),
+        Err(_) => Err(failed(io::Error::other("it has ended"))),
+    }
 }
 
 #[cfg(test)]

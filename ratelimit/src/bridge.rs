@@ -12,8 +12,10 @@ use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::Instant;
@@ -22,8 +24,14 @@ use ratelimit_core::{Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{AbortHandle, unconstrained, yield_now};
 
-/// The runtime of the background thread, or why there is none.
-static RUNTIME: OnceLock<Result<Handle, Error>> = OnceLock::new();
+/// The runtime of the background thread.
+static BACKGROUND: Background = Background::new();
+
+/// A runtime on a thread of its own, from when it is needed first.
+struct Background {
+    runtime: OnceLock<Handle>,
+    starting: Mutex<()>,
+}
 
 thread_local! {
     /// Whether this is the background thread.
@@ -163,10 +171,36 @@ pub(crate) fn wake_after(time: Duration, sleeper: Waker) -> Result<AbortHandle, 
 }
 
 fn runtime() -> Result<&'static Handle, Error> {
-    RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
+    let thread = || thread::Builder::new().name("ratelimit-bridge".to_owned());
+    BACKGROUND.get(|| start(thread()))
 }
 
-fn start() -> Result<Handle, Error> {
+impl Background {
+    const fn new() -> Self {
+        Self {
+            runtime: OnceLock::new(),
+            starting: Mutex::new(()),
+        }
+    }
+
+    /// It is started if it does not run. What does not start is tried again by who comes next: the
+    /// system may have had no room for a thread just then.
+    fn get(&self, start: impl FnOnce() -> Result<Handle, Error>) -> Result<&Handle, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let _alone = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let started = start()?;
+        Ok(self.runtime.get_or_init(|| started))
+    }
+}
+
+/// The runtime is made on its thread: whoever starts it may be within another one, where it must not be
+/// dropped should the thread not start.
+fn start(thread: thread::Builder) -> Result<Handle, Error> {
     let failed = |error| {
         Error::new(
             ErrorKind::Other,
@@ -174,19 +208,21 @@ fn start() -> Result<Handle, Error> {
         )
         .with_source(error)
     };
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name("ratelimit-bridge".to_owned())
-        .spawn(move || {
+    let (sender, receiver) = sync_channel(1);
+    let serve = move || match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
             HERE.set(true);
+            // Whoever starts it listens.
+            let _ = sender.send(Ok(runtime.handle().clone()));
             runtime.block_on(pending::<()>());
-        })
-        .map_err(failed)?;
-    Ok(handle)
+        }
+        Err(error) => drop(sender.send(Err(error))),
+    };
+    thread.spawn(serve).map_err(failed)?;
+    match receiver.recv() {
+        Ok(started) => started.map_err(failed),
+        Err(_) => Err(failed(io::Error::other("it has ended"))),
+    }
 }
 
 #[cfg(test)]
@@ -267,5 +303,19 @@ mod tests {
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Within a runtime, where another one must not be dropped.
+    #[tokio::test]
+    async fn a_thread_that_does_not_start_is_tried_again() {
+        let background = Background::new();
+        let too_large = || thread::Builder::new().stack_size(usize::MAX / 2);
+        for _ in 0..2 {
+            let failed = background.get(|| start(too_large())).unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::Other);
+            assert!(failed.to_string().contains("did not start"), "{failed}");
+        }
+        background.get(|| start(thread::Builder::new())).unwrap();
+        background.get(|| panic!("it runs")).unwrap();
     }
 }

@@ -152,3 +152,17 @@ fn a_thread_that_is_ending_may_ask() {
         assert_eq!(receiver.recv(), Ok(true));
     }
 }
+
+/// Within a runtime, where another one must not be dropped.
+#[tokio::test]
+async fn a_thread_that_does_not_start_is_tried_again() {
+    let timer = Timer::new();
+    let too_large = || thread::Builder::new().stack_size(usize::MAX / 2);
+    for _ in 0..2 {
+        let failed = timer.get(|| start(too_large())).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Other);
+        assert!(failed.to_string().contains("did not start"), "{failed}");
+    }
+    timer.get(|| start(thread::Builder::new())).unwrap();
+    timer.get(|| panic!("it runs")).unwrap();
+}
