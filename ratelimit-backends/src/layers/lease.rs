@@ -3,7 +3,8 @@
 //! - `slice`: units that the store has charged, and how long they may be spent; `account`: those of one
 //!   key; `accounts`: of all of them, their number bounded.
 //! - `demand`: how large a slice should be; `ladder`: how to take as much as there is.
-//! - `refills`: takes slices, for those who wait and for those who come; `keeper`: gives back in time.
+//! - `refills`: takes slices, for those who wait and for those who come; `keeper`: gives back in time;
+//!   `returns`: what is on its way back.
 //! - `leased`: the backend; `shared`: what its connections have in common; `stats`: what is counted.
 
 mod account;
@@ -13,6 +14,7 @@ mod keeper;
 mod ladder;
 mod leased;
 mod refills;
+mod returns;
 mod shared;
 mod slice;
 mod stats;

@@ -2,12 +2,13 @@
 
 use core::mem;
 use core::time::Duration;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ratelimit_core::{Charge, Check, Decision, Limits, OwnedCheck, Timestamp};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::demand::Demand;
+use super::returns::{Ended, Return, Returns, units};
 use super::slice::{Report, Slice, with_left};
 
 pub(super) type Slices = SmallVec<[Slice; 2]>;
@@ -20,6 +21,7 @@ pub(super) struct Account {
     most: u32,
     life: Duration,
     books: Mutex<Books>,
+    returned: Ended,
 }
 
 /// What the store had when it was asked last.
@@ -47,6 +49,7 @@ struct Books {
     fetching: bool,
     /// How often what is held became void.
     generation: u64,
+    returns: Returns,
 }
 
 /// What to ask the store for.
@@ -59,12 +62,12 @@ pub(super) struct Plan {
 }
 
 /// What became of a slice that was put into an account.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Put {
     /// Units that are void.
     pub(super) void: u32,
     /// More than may be held.
-    pub(super) excess: Slices,
+    pub(super) excess: Option<Return>,
     /// Somebody has to give back in time what is left.
     pub(super) keep: bool,
 }
@@ -80,6 +83,7 @@ impl Account {
             most,
             life,
             books: Mutex::default(),
+            returned: Ended::default(),
         }
     }
 
@@ -168,7 +172,13 @@ impl Account {
     }
 
     /// Puts a slice in, unless what was asked for in that generation is void.
-    pub(super) fn put(&self, slice: Slice, report: Report, generation: u64, now: Timestamp) -> Put {
+    pub(super) fn put(
+        self: &Arc<Self>,
+        slice: Slice,
+        report: Report,
+        generation: u64,
+        now: Timestamp,
+    ) -> Put {
         let mut books = self.books();
         let mut put = Put::default();
         if books.generation != generation {
@@ -182,17 +192,12 @@ impl Account {
         } else {
             slice.split(0)
         };
-        put.excess.extend(excess);
+        put.excess = excess.map(|excess| books.returns.start(self, smallvec![excess]));
         if slice.left > 0 {
             books.slices.push(slice);
             put.keep = !mem::replace(&mut books.kept, true);
         }
         put
-    }
-
-    /// Whether what was asked for in that generation is not void.
-    pub(super) fn is_valid(&self, generation: u64) -> bool {
-        self.books().generation == generation
     }
 
     /// Takes back units of a charge, if what it was spent from is still here and they may be held.
@@ -225,7 +230,7 @@ impl Account {
 
     /// Takes out what is over; and says when the next slice will be. If there is none, nobody keeps
     /// watch any longer.
-    pub(super) fn take_over(&self, now: Timestamp) -> (Slices, Option<Timestamp>) {
+    pub(super) fn take_over(self: &Arc<Self>, now: Timestamp) -> (Return, Option<Timestamp>) {
         let mut books = self.books();
         let (live, over) = mem::take(&mut books.slices)
             .into_iter()
@@ -233,7 +238,7 @@ impl Account {
         books.slices = live;
         let next = books.slices.iter().map(Slice::until).min();
         books.kept = next.is_some();
-        (over, next)
+        (books.returns.start(self, over), next)
     }
 
     /// Nobody keeps watch any longer, whatever is left.
@@ -247,21 +252,60 @@ impl Account {
     }
 
     /// Takes out everything.
-    pub(super) fn take_all(&self) -> Slices {
-        mem::take(&mut self.books().slices)
+    pub(super) fn take_all(self: &Arc<Self>) -> Return {
+        let mut books = self.books();
+        let slices = mem::take(&mut books.slices);
+        books.returns.start(self, slices)
+    }
+
+    /// Takes out everything, and a slice that was asked for in that generation with it.
+    pub(super) fn take_all_and(self: &Arc<Self>, slice: Slice, generation: u64) -> Return {
+        let mut books = self.books();
+        let mut slices = mem::take(&mut books.slices);
+        let is_void = books.generation != generation;
+        let void = if is_void { slice.left.into() } else { 0 };
+        slices.extend((!is_void).then_some(slice));
+        let mut back = books.returns.start(self, slices);
+        back.void += void;
+        back
+    }
+
+    /// What was taken out has gone back, or has not.
+    pub(super) fn has_returned(&self) {
+        if self.books().returns.end() {
+            self.returned.wake();
+        }
+    }
+
+    /// Waits until nothing that was taken out is on its way back.
+    pub(super) async fn returned(&self) {
+        self.returned.wait(|| self.books().returns.are_over()).await;
     }
 
     /// Makes void what is held, and what is under way.
     pub(super) fn forget(&self) -> u64 {
+        self.books().forget()
+    }
+
+    /// The same; and what is taken out from now on is void, until the reset has ended.
+    pub(super) fn start_reset(&self) -> u64 {
         let mut books = self.books();
-        books.generation += 1;
-        books.stock = Stock::Enough;
-        let slices = mem::take(&mut books.slices);
-        slices.iter().map(|slice| u64::from(slice.left)).sum()
+        books.returns.start_reset();
+        books.forget()
+    }
+
+    pub(super) fn end_reset(&self) {
+        self.books().returns.end_reset();
     }
 }
 
 impl Books {
+    fn forget(&mut self) -> u64 {
+        self.generation += 1;
+        self.stock = Stock::Enough;
+        units(&mem::take(&mut self.slices))
+    }
+
     /// How many units are held.
     fn left(&self, now: Timestamp) -> u32 {
         let live = self.slices.iter().filter(|slice| slice.is_live(now));

@@ -119,7 +119,7 @@ impl Accounts {
     }
 
     /// The accounts of a key, under whatever limits, be they found by callers or not.
-    pub(super) fn any(&self, asked: &Asked<'_>) -> impl Iterator<Item = Arc<Account>> {
+    pub(super) fn any(&self, asked: &Asked<'_>) -> impl Iterator<Item = Arc<Account>> + use<> {
         let known = self.known.peek(asked);
         let mut strays = self.strays.get();
         strays.retain(|stray| stray.is_of(asked.check));

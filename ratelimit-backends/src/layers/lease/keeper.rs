@@ -26,7 +26,7 @@ pub(super) fn keep(
             if next.is_none() {
                 watch.end();
             }
-            let given = shared.give_back(&*inner, &account, over);
+            let given = shared.give_back(&*inner, over);
             // A store that does not answer does not take it.
             let _ = within(LONGEST, pin!(given)).await;
             let Some(next) = next else {

@@ -287,32 +287,49 @@ impl Drop for Fetching {
 }
 
 /// Makes void what is held of these keys twice: now, and when it is dropped. The store may make them
-/// fresh at any moment in between.
+/// fresh at any moment in between, in which nothing is given back either.
 struct Forgetting<'a> {
     shared: &'a Shared,
     checks: &'a [Check<'a>],
+    accounts: Vec<Arc<Account>>,
 }
 
 impl<'a> Forgetting<'a> {
     fn of(shared: &'a Shared, checks: &'a [Check<'a>]) -> Self {
-        let forgetting = Self { shared, checks };
-        forgetting.forget();
+        let mut forgetting = Self {
+            shared,
+            checks,
+            accounts: Vec::new(),
+        };
+        forgetting.accounts = forgetting.all().collect();
+        for account in &forgetting.accounts {
+            shared.stats.lose(account.start_reset());
+        }
         forgetting
     }
 
-    fn forget(&self) {
+    fn all(&self) -> impl Iterator<Item = Arc<Account>> {
         let accounts = &self.shared.accounts;
-        for check in self.checks {
-            for account in accounts.any(&accounts.asked(check)) {
-                self.shared.stats.lose(account.forget());
-            }
+        let checks = self.checks.iter();
+        checks.flat_map(|check| accounts.any(&accounts.asked(check)))
+    }
+
+    /// Waits for what is on its way back, which the store must not hear of after it made the keys fresh.
+    async fn returned(&self) {
+        for account in &self.accounts {
+            account.returned().await;
         }
     }
 }
 
 impl Drop for Forgetting<'_> {
     fn drop(&mut self) {
-        self.forget();
+        for account in self.all() {
+            self.shared.stats.lose(account.forget());
+        }
+        for account in &self.accounts {
+            account.end_reset();
+        }
     }
 }
 
@@ -355,7 +372,9 @@ impl Backend for Leased {
 
     fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let _forgetting = Forgetting::of(self.shared(), checks);
+            let forgetting = Forgetting::of(self.shared(), checks);
+            // What takes longer than that is not waited for.
+            let _ = within(LONGEST, pin!(forgetting.returned())).await;
             self.inner().reset(checks).await
         })
     }
@@ -375,7 +394,11 @@ impl Backend for Leased {
             let given = async {
                 for account in self.shared().accounts.all() {
                     let held = account.take_all();
-                    self.shared().give_back(self.inner(), &account, held).await;
+                    self.shared().give_back(self.inner(), held).await;
+                }
+                // Others may give back as well.
+                for account in self.shared().accounts.all() {
+                    account.returned().await;
                 }
             };
             let _ = within(LONGEST, pin!(given)).await;

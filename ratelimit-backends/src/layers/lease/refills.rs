@@ -1,5 +1,6 @@
 //! [`Refills`]: takes units from the store, for those who need them now and for those who come.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -9,10 +10,12 @@ use tokio::runtime::Handle;
 use super::account::{Account, Plan};
 use super::keeper::keep;
 use super::ladder::rungs;
+use super::returns::Return;
 use super::shared::Shared;
 use super::slice::{Report, Slice};
 use crate::batcher::Ask;
 use crate::layers::miscounted;
+use crate::within::within;
 
 /// How long a trip to the store may take that nobody waits for.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
@@ -153,9 +156,11 @@ impl Ask for Refills {
             self.shared.stats.lose(slice.left.into());
         }
         if waiting.open().next().is_some() {
-            let left = slice.take_if(|_| account.is_valid(plan.generation));
-            let left = left.map(|(slice, _)| slice);
-            self.one_by_one(&account, left, &mut waiting).await;
+            let back = match slice {
+                Some((slice, _)) => account.take_all_and(slice, plan.generation),
+                None => account.take_all(),
+            };
+            self.one_by_one(back, &mut waiting).await;
         } else if let Some((slice, report)) = slice
             && slice.left > 0
         {
@@ -226,10 +231,9 @@ impl Refills {
 
     /// Asks for those who were not told anything, each by itself. That this process holds something
     /// must not be why they are denied, so it is given back before.
-    async fn one_by_one(&self, account: &Account, left: Option<Slice>, waiting: &mut Waiting) {
-        let mut held = account.take_all();
-        held.extend(left);
-        self.shared.give_back(&*self.inner, account, held).await;
+    async fn one_by_one(&self, held: Return, waiting: &mut Waiting) {
+        let account = Arc::clone(&held.account);
+        self.shared.give_back(&*self.inner, held).await;
         let checks: Vec<_> = waiting.open().map(|cost| account.check(cost)).collect();
         let answers = self.inner.decide(&checks, Join::Each).await;
         let (told, asked) = (answers.len(), checks.len());
@@ -255,11 +259,11 @@ impl Refills {
         let put = account.put(slice, report, generation, self.shared.now());
         self.shared.stats.lose(put.void.into());
         let (shared, inner) = (Arc::clone(&self.shared), Arc::clone(&self.inner));
-        if !put.excess.is_empty() {
+        if let Some(excess) = put.excess {
             let (shared, inner) = (Arc::clone(&shared), Arc::clone(&inner));
-            let account = Arc::clone(&account);
             runtime.spawn(async move {
-                shared.give_back(&*inner, &account, put.excess).await;
+                let given = shared.give_back(&*inner, excess);
+                let _ = within(LONGEST, pin!(given)).await;
             });
         }
         if put.keep {

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ratelimit_core::{Adjust, Backend, Clock, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
-use super::account::{Account, Slices};
 use super::accounts::Accounts;
 use super::leased::Asking;
+use super::returns::{Ended, Return};
 use super::slice::Term;
 use super::stats::LeaseStats;
 
@@ -24,7 +23,7 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// Trips to the store that are under way.
     trips: AtomicUsize,
-    ended: Notify,
+    ended: Ended,
     /// The runtime that serves threads that block, and what asks there.
     blocking: Mutex<Option<(Handle, Weak<Asking>)>>,
 }
@@ -46,7 +45,7 @@ impl Shared {
             stats,
             closed: AtomicBool::new(false),
             trips: AtomicUsize::new(0),
-            ended: Notify::new(),
+            ended: Ended::default(),
             blocking: Mutex::new(None),
         }
     }
@@ -67,13 +66,8 @@ impl Shared {
     /// From now on nothing is held. Waits for what is under way, which then holds nothing.
     pub(super) async fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        loop {
-            let ended = self.ended.notified();
-            if self.trips.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            ended.await;
-        }
+        let are_over = || self.trips.load(Ordering::SeqCst) == 0;
+        self.ended.wait(are_over).await;
     }
 
     /// Where threads that block are served.
@@ -95,13 +89,14 @@ impl Shared {
     }
 
     /// Gives back what is left of slices that were taken out of their account.
-    pub(super) async fn give_back(&self, inner: &dyn Backend, account: &Account, slices: Slices) {
+    pub(super) async fn give_back(&self, inner: &dyn Backend, back: Return) {
+        self.stats.lose(back.void);
         let (mut adjusts, mut left) = (Vec::new(), 0);
-        for slice in slices {
+        for slice in &back.slices {
             match slice.rest() {
                 Some(charge) => {
                     left += u64::from(charge.cost());
-                    let check = account.check(charge.cost());
+                    let check = back.account.check(charge.cost());
                     adjusts.push(Adjust::refund(check, charge));
                 }
                 None => self.stats.lose(slice.left.into()),
@@ -125,7 +120,7 @@ impl Shared {
 impl Drop for Trip<'_> {
     fn drop(&mut self) {
         if self.0.trips.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.ended.notify_waiters();
+            self.0.ended.wake();
         }
     }
 }

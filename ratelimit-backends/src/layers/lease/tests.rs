@@ -1,10 +1,11 @@
 //! One process with a lease, or several, around a store in memory that has to be waited for. How much is
 //! admitted at most is in `bounds`, what fails or goes away in `faults`, resets, refunds and changes of limits
-//! in `corrections`.
+//! in `corrections`, what is on its way back meanwhile in `returns`.
 
 mod bounds;
 mod corrections;
 mod faults;
+mod returns;
 mod scene;
 
 use core::sync::atomic::Ordering;

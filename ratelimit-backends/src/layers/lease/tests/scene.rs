@@ -20,6 +20,9 @@ pub(super) struct Store {
     pub(super) answers: Semaphore,
     /// Whoever resets has to pass this one before.
     pub(super) resets: Semaphore,
+    /// Whoever gives back has to pass this one before.
+    pub(super) returns: Semaphore,
+    pub(super) closed: AtomicBool,
     pub(super) fails: AtomicBool,
     /// It says that somebody else decides.
     pub(super) speaks_for: Mutex<Option<Source>>,
@@ -42,6 +45,8 @@ impl Store {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             answers: Semaphore::new(Semaphore::MAX_PERMITS),
             resets: Semaphore::new(Semaphore::MAX_PERMITS),
+            returns: Semaphore::new(Semaphore::MAX_PERMITS),
+            closed: AtomicBool::new(false),
             fails: AtomicBool::new(false),
             speaks_for: Mutex::default(),
             pace: Mutex::default(),
@@ -116,7 +121,10 @@ impl Backend for Store {
             let errors = vec![Err(error()); adjusts.len()];
             return Box::pin(async { errors });
         }
-        self.memory.adjust(adjusts)
+        Box::pin(async move {
+            self.returns.acquire().await.unwrap().forget();
+            self.memory.adjust(adjusts).await
+        })
     }
     fn reset<'a>(&'a self, checks: &'a [Check<'a>]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
@@ -132,6 +140,7 @@ impl Backend for Store {
     }
     fn close(&self) -> BoxFuture<'_, ()> {
         // Others still ask it.
+        self.closed.store(true, Ordering::SeqCst);
         Box::pin(async {})
     }
 }
