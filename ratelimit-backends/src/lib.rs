@@ -31,7 +31,7 @@ pub mod memory;
 pub mod mongodb;
 #[cfg(feature = "_remote")]
 mod names;
-#[cfg(feature = "_remote")]
+#[cfg(any(feature = "_sql", feature = "mongodb", feature = "redis"))]
 mod options;
 #[cfg(feature = "redis")]
 pub mod redis;

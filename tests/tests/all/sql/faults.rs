@@ -76,6 +76,12 @@ async fn mariadb_is_frozen_killed_and_started_again() {
     fails_and_recovers(&server, server.url()).await;
 }
 
+/// Makes the table.
+async fn made(url: String) {
+    let backend = SqlBackend::builder(url).timeout(PATIENCE).connect().await;
+    backend.expect("a table");
+}
+
 /// What is said at start-up.
 async fn says(builder: SqlBuilder) -> Error {
     let error = builder.timeout(PATIENCE).connect().await;
@@ -94,7 +100,7 @@ async fn a_table_that_is_missing_or_of_another_version() {
             "{url}: {error:?}"
         );
     }
-    SqlBackend::connect(server.url()).await.expect("a table");
+    made(server.url()).await;
     server.ask("UPDATE ratelimit SET state = '\\x02' WHERE name = 'version'");
     let error = says(SqlBackend::builder(server.url())).await;
     assert_eq!(
@@ -106,7 +112,7 @@ async fn a_table_that_is_missing_or_of_another_version() {
 #[tokio::test]
 async fn rights_that_are_missing() {
     let server = Postgres::start();
-    SqlBackend::connect(server.url()).await.expect("a table");
+    made(server.url()).await;
     server.ask("CREATE ROLE reader LOGIN; GRANT SELECT ON ratelimit TO reader");
     let url = server.url().replace("postgres@", "reader@");
     let error = says(SqlBackend::builder(url).migrate(false)).await;
@@ -138,7 +144,8 @@ async fn the_table_is_made_by_several_at_once_and_by_hand() {
             connect.await.unwrap().expect("one table for all");
         }
     }
-    let builder = SqlBackend::builder(server.url()).table("by_hand");
+    let builder = SqlBackend::builder(server.url()).timeout(PATIENCE);
+    let builder = builder.table("by_hand");
     server.ask(&builder.schema().unwrap());
     builder.migrate(false).connect().await.expect("a table");
 }
