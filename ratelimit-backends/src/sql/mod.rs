@@ -111,7 +111,7 @@ pub use target::Database;
 /// |---|---|---:|---:|
 /// | PostgreSQL, `synchronous_commit = on` | nothing | 1,600 | 36,600 |
 /// | PostgreSQL, `synchronous_commit = off` (`?options=-csynchronous_commit%3Doff`) | up to three `wal_writer_delay`s, 0.6 s by default; nothing when only PostgreSQL dies | 3,100 | 44,500 |
-/// | PostgreSQL, `ALTER TABLE ratelimit SET UNLOGGED` | all of it, also when only PostgreSQL dies; not on replicas | 640 | 6,200 |
+/// | PostgreSQL, `ALTER TABLE ratelimit SET UNLOGGED` | all of it, also when only PostgreSQL dies; not on replicas | – | – |
 /// | MariaDB, `innodb_flush_log_at_trx_commit = 1` | nothing | 1,100 | 25,200 |
 /// | MariaDB, `= 2` | the last second; nothing when only MariaDB dies | 1,800 | 27,700 |
 /// | MariaDB, `= 0` | the last second | 2,400 | 25,900 |
