@@ -1,7 +1,9 @@
 //! [`Lane`]: questions that can be asked in one call, and those who wait for it.
 
 use core::mem;
+use core::time::Duration;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use ratelimit_core::Error;
 use tokio::runtime::{Handle, Id};
@@ -12,8 +14,8 @@ use super::Ask;
 pub(super) type Answers<A> = Vec<Result<<A as Ask>::Answer, Error>>;
 
 pub(super) struct Lane<A: Ask> {
-    /// Calls that are under way.
-    pub(super) in_flight: usize,
+    /// Calls that are under way, and since when: each has its number.
+    pub(super) in_flight: Vec<(u64, Instant)>,
     pub(super) queue: VecDeque<Waiting<A>>,
 }
 
@@ -35,13 +37,33 @@ pub(super) struct Batch<A: Ask> {
 impl<A: Ask> Default for Lane<A> {
     fn default() -> Self {
         Self {
-            in_flight: 0,
+            in_flight: Vec::new(),
             queue: VecDeque::new(),
         }
     }
 }
 
 impl<A: Ask> Lane<A> {
+    /// Begins the next call of a turn, if it is still counted.
+    pub(super) fn renew(&mut self, number: u64) -> bool {
+        let known = self.in_flight.iter_mut().find(|(it, _)| *it == number);
+        known.map(|(_, since)| *since = Instant::now()).is_some()
+    }
+
+    /// Ends a turn, if it is still counted.
+    pub(super) fn end(&mut self, number: u64) -> bool {
+        let place = self.in_flight.iter().position(|(it, _)| *it == number);
+        place.map(|it| self.in_flight.remove(it)).is_some()
+    }
+
+    /// No longer counts a turn that has taken longer than a call may: nobody polls it.
+    pub(super) fn forget_idle(&mut self, bound: Duration, now: Instant) {
+        let is_idle = |(_, since): &(u64, Instant)| now.duration_since(*since) > bound;
+        if let Some(place) = self.in_flight.iter().position(is_idle) {
+            self.in_flight.remove(place);
+        }
+    }
+
     /// Takes the questions of those who came first: of one caller, and of more while they are not too many.
     /// Also says how many no longer wait.
     pub(super) fn take(&mut self, merged: usize) -> (Batch<A>, usize) {

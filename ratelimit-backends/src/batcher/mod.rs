@@ -6,6 +6,11 @@
 //!
 //! Questions of one [lane](Ask::lane) can be asked in one call; each lane has its own calls and its own queue,
 //! so that what is slow in one does not hold up another.
+//!
+//! A call is made by whoever polls its caller. One that is kept and not polled any longer, or is on a
+//! runtime that stands still, does not end; so what is under way for longer than a call may
+//! [take](Ask::bound) is not counted once somebody else comes. Those who were merged into it, or have
+//! queued until then, wait for as long as they have said.
 
 mod lane;
 mod turn;
@@ -16,6 +21,7 @@ use core::hash::Hash;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use ratelimit_core::{Error, ErrorKind};
@@ -74,6 +80,8 @@ struct State<A: Ask> {
     lanes: HashMap<A::Lane, Lane<A>, foldhash::fast::RandomState>,
     /// Questions that wait in all of them.
     waiting: usize,
+    /// The number of the next turn.
+    next: u64,
 }
 
 /// Questions of one lane, and where they stood.
@@ -81,8 +89,8 @@ type Group<A> = (<A as Ask>::Lane, Vec<usize>, Vec<<A as Ask>::Question>);
 
 /// What became of a group of questions.
 enum Placed<A: Ask> {
-    /// The caller asks them itself.
-    Mine(Vec<A::Question>),
+    /// The caller asks them itself, in the turn of that number.
+    Mine(u64, Vec<A::Question>),
     /// Somebody else does.
     Queued(oneshot::Receiver<lane::Answers<A>>),
     TooMany,
@@ -93,6 +101,7 @@ impl<A: Ask> Batcher<A> {
         let state = State {
             lanes: HashMap::default(),
             waiting: 0,
+            next: 0,
         };
         Self {
             inner: Arc::new(Inner {
@@ -184,8 +193,8 @@ impl<A: Ask> Inner<A> {
             return whole(self.asks.ask(questions).await, count);
         };
         match self.place(lane, questions, runtime) {
-            Placed::Mine(questions) => {
-                let turn = Turn::of_caller(self, lane);
+            Placed::Mine(number, questions) => {
+                let turn = Turn::of_caller(self, lane, number);
                 let answers = self.asks.ask(questions).await;
                 drop(turn);
                 whole(answers, count)
@@ -203,12 +212,22 @@ impl<A: Ask> Inner<A> {
 
     /// Takes a call if one is free, or a place in the queue.
     fn place(&self, lane: A::Lane, questions: Vec<A::Question>, runtime: Handle) -> Placed<A> {
+        let now = Instant::now();
+        let most = self.bounds.in_flight.max(1);
         let mut state = self.state();
-        let State { lanes, waiting } = &mut *state;
+        let State {
+            lanes,
+            waiting,
+            next,
+        } = &mut *state;
         let lane = lanes.entry(lane).or_default();
-        if lane.in_flight < self.bounds.in_flight.max(1) {
-            lane.in_flight += 1;
-            return Placed::Mine(questions);
+        if lane.in_flight.len() >= most {
+            lane.forget_idle(self.asks.bound(), now);
+        }
+        if lane.in_flight.len() < most {
+            *next += 1;
+            lane.in_flight.push((*next, now));
+            return Placed::Mine(*next, questions);
         }
         if waiting.saturating_add(questions.len()) > self.bounds.waiting {
             // Who has gone away does not need a place.

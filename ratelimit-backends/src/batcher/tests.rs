@@ -20,6 +20,7 @@ struct Store {
     calls: Mutex<Vec<Vec<u32>>>,
     at_once: AtomicUsize,
     most: AtomicUsize,
+    bound: Duration,
 }
 
 /// Answers ten times the question; questions of a thousand and more are of another lane.
@@ -33,7 +34,7 @@ impl Ask for Arc<Store> {
     }
 
     fn bound(&self) -> Duration {
-        Duration::from_mins(1)
+        self.bound
     }
 
     async fn ask(&self, questions: Vec<u32>) -> Vec<Result<u32, Error>> {
@@ -60,11 +61,17 @@ fn store(open: usize) -> (Arc<Store>, Arc<Batcher<Arc<Store>>>) {
 }
 
 fn bounded(open: usize, bounds: Bounds) -> (Arc<Store>, Arc<Batcher<Arc<Store>>>) {
+    limited(open, bounds, Duration::from_mins(1))
+}
+
+/// A call may take so long.
+fn limited(open: usize, bounds: Bounds, bound: Duration) -> (Arc<Store>, Arc<Batcher<Arc<Store>>>) {
     let store = Arc::new(Store {
         gate: Semaphore::new(open),
         calls: Mutex::default(),
         at_once: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
+        bound,
     });
     let batcher = Arc::new(Batcher::new(Arc::clone(&store), bounds));
     (store, batcher)
@@ -337,4 +344,71 @@ fn whatever_is_asked_from_many_threads_is_answered() {
         runtime.block_on(task).unwrap();
     }
     assert!(store.most.load(Ordering::Relaxed) <= 3 * BOUNDS.in_flight);
+}
+
+const SHORT: Duration = Duration::from_millis(500);
+
+const ONE: Bounds = Bounds {
+    in_flight: 1,
+    ..BOUNDS
+};
+
+/// In real time.
+#[tokio::test]
+async fn a_caller_that_nobody_polls_does_not_keep_its_place() {
+    let (store, batcher) = limited(0, ONE, SHORT);
+    let mut idle = Box::pin(batcher.ask(vec![1]));
+    let mut nobody = Context::from_waker(Waker::noop());
+    assert!(idle.as_mut().poll(&mut nobody).is_pending());
+    let ask = |question| {
+        let batcher = Arc::clone(&batcher);
+        tokio::spawn(async move { batcher.ask(vec![question]).await })
+    };
+    let queued = ask(2);
+    settle().await;
+    assert_eq!(store.calls(), [[1]], "it may be busy");
+    std::thread::sleep(SHORT * 2);
+    let comes = ask(3);
+    settle().await;
+    assert_eq!(store.calls(), [[1], [3]]);
+    // The store answers the idle one as well, which does not listen.
+    store.gate.add_permits(100);
+    assert_eq!(good(comes.await.unwrap()), [30]);
+    assert_eq!(good(queued.await.unwrap()), [20]);
+    settle().await;
+    assert!(is_idle(&batcher), "its place is somebody else's");
+    let again = ask(4);
+    assert_eq!(good(idle.await), [10]);
+    assert_eq!(good(again.await.unwrap()), [40]);
+    settle().await;
+    assert!(is_idle(&batcher));
+}
+
+/// In real time.
+#[test]
+fn a_runtime_that_stands_still_does_not_keep_its_place() {
+    let (store, batcher) = limited(1, ONE, SHORT);
+    let (first, second) = (runtime(), runtime());
+    let ask = |runtime: &Runtime, question| {
+        let batcher = Arc::clone(&batcher);
+        runtime.spawn(async move { batcher.ask(vec![question]).await })
+    };
+    store.gate.forget_permits(1);
+    let own = ask(&first, 1);
+    first.block_on(settle());
+    let queued = ask(&first, 2);
+    first.block_on(settle());
+    store.gate.add_permits(1);
+    first.block_on(settle());
+    assert_eq!(store.calls(), [[1], [2]], "a task asks what has queued");
+    std::thread::sleep(SHORT * 2);
+    let comes = ask(&second, 3);
+    second.block_on(settle());
+    assert_eq!(store.calls(), [[1], [2], [3]]);
+    store.gate.add_permits(100);
+    assert_eq!(good(second.block_on(comes).unwrap()), [30]);
+    assert_eq!(good(first.block_on(own).unwrap()), [10]);
+    first.block_on(queued).unwrap();
+    first.block_on(settle());
+    assert!(is_idle(&batcher));
 }

@@ -26,15 +26,17 @@ enum Holder {
 pub(super) struct Turn<A: Ask> {
     inner: Arc<Inner<A>>,
     lane: A::Lane,
+    number: u64,
     holder: Holder,
 }
 
 impl<A: Ask> Turn<A> {
     /// The turn of a caller, which was counted already.
-    pub(super) fn of_caller(inner: &Arc<Inner<A>>, lane: A::Lane) -> Self {
+    pub(super) fn of_caller(inner: &Arc<Inner<A>>, lane: A::Lane, number: u64) -> Self {
         Self {
             inner: Arc::clone(inner),
             lane,
+            number,
             holder: Holder::Caller,
         }
     }
@@ -44,6 +46,7 @@ impl<A: Ask> Turn<A> {
         let turn = Self {
             inner: Arc::clone(&self.inner),
             lane: self.lane,
+            number: self.number,
             holder: Holder::Task(runtime.id()),
         };
         runtime.spawn(turn.serve());
@@ -73,15 +76,16 @@ impl<A: Ask> Turn<A> {
         }
     }
 
-    /// The next batch. If there is none, the turn is over.
+    /// The next batch. If there is none, or somebody else has the place, the turn is over.
     fn next(&mut self) -> Option<Batch<A>> {
         let mut state = self.inner.state();
-        let lane = state.lanes.get_mut(&self.lane)?;
-        if lane.queue.is_empty() {
+        let lane = state.lanes.get_mut(&self.lane);
+        let lane = lane.filter(|lane| !lane.queue.is_empty());
+        let Some(lane) = lane.and_then(|lane| lane.renew(self.number).then_some(lane)) else {
             self.holder = Holder::Nobody;
-            state.end_call(self.lane);
+            state.end_call(self.lane, self.number);
             return None;
-        }
+        };
         let (batch, taken) = lane.take(self.inner.bounds.merged);
         state.waiting -= taken;
         Some(batch)
@@ -90,11 +94,11 @@ impl<A: Ask> Turn<A> {
 
 impl<A: Ask> State<A> {
     /// One call less is under way.
-    fn end_call(&mut self, number: A::Lane) {
-        if let Some(lane) = self.lanes.get_mut(&number) {
-            lane.in_flight = lane.in_flight.saturating_sub(1);
-            if lane.in_flight == 0 && lane.queue.is_empty() {
-                self.lanes.remove(&number);
+    fn end_call(&mut self, key: A::Lane, number: u64) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.end(number);
+            if lane.in_flight.is_empty() && lane.queue.is_empty() {
+                self.lanes.remove(&key);
             }
         }
     }
@@ -113,11 +117,12 @@ impl<A: Ask> Drop for Turn<A> {
             Holder::Task(runtime) => lane.take_waiting_at(runtime),
             Holder::Nobody => return,
         };
-        let next = lane.runtime();
+        let is_counted = lane.renew(self.number);
+        let next = lane.runtime().filter(|_| is_counted);
         let mut gone = count(&forsaken);
-        if next.is_none() {
+        if is_counted && next.is_none() {
             gone += count(&mem::take(&mut lane.queue));
-            state.end_call(self.lane);
+            state.end_call(self.lane, self.number);
         }
         state.waiting -= gone;
         drop(state);
