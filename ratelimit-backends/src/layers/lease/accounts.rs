@@ -109,9 +109,8 @@ impl Accounts {
         match self.known.get(asked) {
             Some(account) if account.is_under(check.limits) => return Some(account),
             Some(account) if !account.is_empty(now) => return None,
-            // Something may be under way to it.
-            Some(account) => self.strays.add(&account),
-            None => {}
+            // Something may be under way to it: what is replaced is evicted, and remembered if so.
+            _ => {}
         }
         let account = Arc::new(Account::new(check, most, self.life));
         self.known.insert(asked.subject(), Arc::clone(&account));

@@ -256,6 +256,20 @@ async fn what_is_stranded_is_bounded() {
     assert!(!ask(&busy, check(&policy)).await.is_allowed());
 }
 
+/// What is held already is part of what is held ahead.
+#[tokio::test]
+async fn not_more_is_held_than_is_worth_it() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("1000000/h");
+    for call in 1..=2_000 {
+        ask(&process, check(&policy)).await;
+        settle().await;
+        let held = 1_000_000 - call - scene.store.remaining(check(&policy)).await;
+        assert!(held <= call / 4 + 1, "{held} after {call} calls");
+    }
+}
+
 /// Threads that block and tasks, at the same time.
 #[test]
 fn a_window_is_exact_under_contention() {

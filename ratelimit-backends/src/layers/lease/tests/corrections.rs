@@ -247,3 +247,62 @@ async fn the_checks_of_a_key_are_decided_in_order() {
     let allowed = answers.iter().map(|it| it.as_ref().unwrap().is_allowed());
     assert_eq!(allowed.collect::<Vec<_>>(), [true, false]);
 }
+
+#[tokio::test]
+async fn what_is_left_of_before_a_reset_is_not_given_back_for_those_who_need_more() {
+    let scene = Scene::new();
+    let (process, stats) = scene.process();
+    let policy = policy(Algorithm::FixedWindow, "100/h");
+    warm(&process, check(&policy)).await;
+    process.reset(&[check(&policy)]).await.unwrap();
+    scene.store.calls();
+    Store::shut(&scene.store.answers);
+    let waiter = tokio::spawn({
+        let (process, policy) = (Arc::clone(&process), policy.clone());
+        async move {
+            let sixty = check(&policy).with_cost(60);
+            process.decide(&[sixty, sixty], Join::Each).await
+        }
+    });
+    settle().await;
+    assert_eq!(scene.store.calls(), [[100]]);
+    process.reset(&[check(&policy)]).await.unwrap();
+    let lost = stats.lost();
+    scene.store.answers.add_permits(1_000);
+    for answer in waiter.await.unwrap() {
+        assert!(answer.unwrap().is_allowed());
+    }
+    assert_eq!(scene.store.back(), []);
+    assert_eq!(stats.lost(), lost + 40);
+    assert_eq!(scene.store.remaining(check(&policy)).await, 40);
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_the_limits_changed_is_void_after_a_reset() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let (one, other) = (bucket("1000/h"), bucket("500/h"));
+    warm(&process, check(&one)).await;
+    process.reset(&[check(&one)]).await.unwrap();
+    Store::shut(&scene.store.answers);
+    let waiters = [*one.limits(), *other.limits()].map(|limits| {
+        let (process, one) = (Arc::clone(&process), one.clone());
+        tokio::spawn(async move {
+            let check = Check::new(&one, &limits, KeyRef::from_bytes(b"k"));
+            process.decide(&[check], Join::Each).await
+        })
+    });
+    settle().await;
+    let calls = scene.store.calls();
+    assert!(calls.len() > 1 && calls.concat().iter().any(|cost| *cost > 1));
+    scene.store.answers.add_permits(1_000);
+    for waiter in waiters {
+        assert!(waiter.await.unwrap()[0].is_ok());
+    }
+    settle().await;
+    process.reset(&[check(&one)]).await.unwrap();
+    scene.store.back();
+    scene.clock.advance(LIFE);
+    settle().await;
+    assert_eq!(scene.store.back(), []);
+}
