@@ -40,6 +40,7 @@ pub enum ClockKind {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // each says one thing, whatever the others say
 pub struct Capabilities {
     /// What it decides atomically.
     pub algorithms: AlgorithmSet,
@@ -59,6 +60,9 @@ pub struct Capabilities {
     pub forgets: bool,
     /// Its futures are ready when they are first polled: it does no I/O and waits for nobody.
     pub immediate: bool,
+    /// It holds units that were charged before they are asked for, and answers from them
+    /// ([`Source::Lease`](crate::Source::Lease)).
+    pub leases: bool,
     /// The largest limit of a `sliding_window`, which keeps an entry per admitted call.
     pub max_log: u32,
 }
@@ -80,6 +84,7 @@ impl Capabilities {
             shared: false,
             forgets: false,
             immediate: false,
+            leases: false,
             max_log: Self::DEFAULT_MAX_LOG,
         }
     }
@@ -124,6 +129,12 @@ impl Capabilities {
     /// The same, with futures that are ready at once or not.
     pub const fn with_immediate(mut self, immediate: bool) -> Self {
         self.immediate = immediate;
+        self
+    }
+
+    /// The same, holding units that were charged before or not.
+    pub const fn with_leases(mut self, leases: bool) -> Self {
+        self.leases = leases;
         self
     }
 

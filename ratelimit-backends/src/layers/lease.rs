@@ -81,8 +81,9 @@ use crate::within::prepare;
 /// - `remaining` is what the store told when the slice was taken, and what is held besides. `reset_after`
 ///   is as if all that is held were spent. Neither knows what other processes charged since.
 /// - A refund goes into the slice that was spent, while it is held, and to the store afterwards.
-/// - [`reset`](Backend::reset) makes void what this process holds. What *others* hold can be spent, or
-///   is given back to the fresh key, until its life is over.
+/// - [`reset`](Backend::reset) makes void what this process holds, and waits for what is on its way back,
+///   for ten seconds at most. What *others* hold can be spent, or is given back to the fresh key, until its
+///   life is over.
 /// - A store that fails is not noticed while something is held.
 /// - Joined decisions ([`Join::All`](ratelimit_core::Join::All)) always ask the store.
 /// - Something is held only by callers on a tokio runtime, as a task there gives it back.
@@ -91,13 +92,15 @@ use crate::within::prepare;
 ///
 /// Around one that does I/O and is shared with other processes; inside of it a
 /// [`Timeout`](super::Timeout), as always, and a [`DenialCache`](super::DenialCache), which then answers
-/// for keys that have nothing left. A lease is the outermost of them. A backend that answers
+/// for keys that have nothing left. A lease is the outermost of them, and there is no other one inside: it
+/// would count the life of a slice from when the other one answered. A backend that answers
 /// [immediately](ratelimit_core::Capabilities::immediate) gains nothing, and is asked at once.
 ///
 /// # Errors
 ///
 /// A [`life`](Self::life), [`max_share`](Self::max_share) or [`max_keys`](Self::max_keys) out of its
-/// bounds, or a backend without an algorithm that can be leased, is an error of the kind
+/// bounds, a backend without an algorithm that can be leased, or one that is
+/// [leased](ratelimit_core::Capabilities::leases) already, is an error of the kind
 /// [`Configuration`](ErrorKind::Configuration) when the layer is put around the backend. More than
 /// 100,000 calls that wait are told [`Overloaded`](ErrorKind::Overloaded); one that has waited for ten
 /// seconds, for a store without a bound or for a runtime that nobody drives, is told
@@ -189,7 +192,9 @@ impl Lease {
     }
 
     /// The clock that says how old a slice is, if not this process's [monotonic](MonotonicClock) one.
-    /// It need not agree with the store's, but has to go as fast.
+    /// It need not agree with the store's, but has to go as fast, and must not step: by as much as one
+    /// like [`SystemClock`](ratelimit_core::SystemClock) steps back, slices may be spent after their life
+    /// or their window. Such a clock does not do.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
@@ -238,6 +243,12 @@ impl Layer for Lease {
             return Err(wrong(fault));
         }
         let can = inner.capabilities();
+        if can.leases {
+            return Err(wrong(
+                "there is a lease around this backend already; a second one would spend for longer than                  either says what the first has held before"
+                    .to_owned(),
+            ));
+        }
         let mut has = AlgorithmSet::EMPTY;
         for algorithm in Algorithm::ALL {
             let both = LEASED.contains(algorithm) && can.algorithms.contains(algorithm);

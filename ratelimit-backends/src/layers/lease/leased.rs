@@ -86,6 +86,7 @@ impl Leased {
         let mut capabilities = inner.capabilities().clone();
         capabilities.algorithms = has;
         capabilities.immediate = false;
+        capabilities.leases = true;
         let refills = Refills {
             shared: Arc::clone(&shared),
             inner: Arc::clone(&inner),

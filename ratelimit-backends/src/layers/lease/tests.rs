@@ -413,6 +413,13 @@ fn what_does_not_fit_is_refused() {
     capabilities.refund = AlgorithmSet::EMPTY.with(Algorithm::LeakyBucket);
     let found = Lease::new().layer(store).map(drop).unwrap_err().to_string();
     assert!(found.contains("takes charges back"), "{found}");
+    let timeout = crate::layers::Timeout::default();
+    let once = timeout.layer(scene.process().0).unwrap();
+    let found = Lease::new().layer(once).map(drop).unwrap_err().to_string();
+    assert!(
+        found.contains("a lease around this backend already"),
+        "{found}"
+    );
 }
 
 #[tokio::test]
