@@ -5,7 +5,8 @@
 //! - `demand`: how large a slice should be; `ladder`: how to take as much as there is.
 //! - `refills`: takes slices, for those who wait and for those who come; `keeper`: gives back in time;
 //!   `returns`: what is on its way back.
-//! - `leased`: the backend; `shared`: what its connections have in common; `stats`: what is counted.
+//! - `leased`: the backend; `order`: the checks of a key come one after the other; `shared`: what its
+//!   connections have in common; `stats`: what is counted.
 
 mod account;
 mod accounts;
@@ -13,6 +14,7 @@ mod demand;
 mod keeper;
 mod ladder;
 mod leased;
+mod order;
 mod refills;
 mod returns;
 mod shared;
@@ -61,10 +63,11 @@ use crate::within::prepare;
 ///
 /// What one process holds, others cannot spend. Of each key that is at most
 /// [`max_share`](Self::max_share) of the capacity (the smallest limit or burst of the policy), for at most
-/// `life`; then it is given back. So a process may be denied what another one holds, never what it holds
-/// itself; and the last units of a window can be lost, if they were held when it ended. A process that
-/// ends without [closing](Backend::close) its backends strands what it holds until the store has refilled
-/// it, or the window is over.
+/// `life`; then it is given back. So a process may be denied what another one holds. What it holds itself
+/// is given back before a call is denied because of it; not so for a joined decision, or a call under other
+/// limits than those under which it is held. The last units of a window can be lost, if they were held
+/// when it ended. A process that ends without [closing](Backend::close) its backends strands what it holds
+/// until the store has refilled it, or the window is over.
 ///
 /// # How large a slice is
 ///

@@ -129,12 +129,13 @@ impl Account {
         Some(decision)
     }
 
-    /// Counts a call that was not served, and says whether the key is asked for so often that slices of
-    /// it are worth it.
+    /// Counts a call that was not served, and says whether the store is to be asked here: the key is
+    /// asked for so often that slices of it are worth it, or something is held, which must not be why
+    /// the call is denied.
     pub(super) fn missed(&self, cost: u32, now: Timestamp) -> bool {
         let mut books = self.books();
         books.demand.add(cost, now, self.life);
-        self.ahead(&books) > 0
+        self.ahead(&books) > 0 || books.left(now) > 0
     }
 
     fn ahead(&self, books: &Books) -> u32 {

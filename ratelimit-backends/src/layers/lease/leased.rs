@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinError;
 
 use super::account::Account;
+use super::order::{Behind, Line};
 use super::refills::{LONGEST, Refills, Told, Wanted};
 use super::shared::Shared;
 use crate::batcher::{Batcher, Bounds};
@@ -142,8 +143,8 @@ impl Leased {
         });
     }
 
-    /// How a check is answered that comes after those that are wanted already: not before one of its key.
-    fn way(&self, check: &Check<'_>, now: Timestamp, wanted: &[Wanted]) -> Way {
+    /// How a check is answered that comes after others.
+    fn way(&self, check: &Check<'_>, now: Timestamp, behind: &mut Behind) -> Way {
         let capabilities = &self.asking.capabilities;
         if !self.is_leased(check) {
             let refused = capabilities.refuse(check.policy.algorithm(), check.limits);
@@ -151,9 +152,9 @@ impl Leased {
         }
         let asked = self.shared().accounts.asked(check);
         let account = self.shared().accounts.open(&asked, now);
-        let is_behind = |account| wanted.iter().any(|it| Arc::ptr_eq(&it.account, account));
+        let first = behind.first(&asked);
         if let Some(account) = &account
-            && !is_behind(account)
+            && first != Some(Line::Refill)
             && let Some(decision) = self.spend(account, check.cost, now)
         {
             self.shared().stats.hit(&asked);
@@ -161,11 +162,15 @@ impl Leased {
         }
         self.shared().stats.missed(&asked);
         match account {
-            Some(account) if account.missed(check.cost, now) => Way::Refill(Wanted {
-                account,
-                cost: check.cost,
-            }),
-            _ => Way::Alone,
+            Some(account) if account.missed(check.cost, now) && first != Some(Line::Alone) => {
+                behind.refill(&asked);
+                let cost = check.cost;
+                Way::Refill(Wanted { account, cost })
+            }
+            _ => {
+                behind.alone(&asked);
+                Way::Alone
+            }
         }
     }
 
@@ -177,8 +182,9 @@ impl Leased {
         let mut answers: Vec<Option<Result<Decision, Error>>> = Vec::with_capacity(checks.len());
         let (mut wanted, mut waiting) = (Vec::new(), Vec::new());
         let (mut alone, mut others) = (Vec::new(), Vec::new());
+        let mut behind = Behind::of_batch(checks.len());
         for (place, check) in checks.iter().enumerate() {
-            let told = match self.way(check, now, &wanted) {
+            let told = match self.way(check, now, &mut behind) {
                 Way::Told(told) => Some(told),
                 Way::Refill(wants) => {
                     wanted.push(wants);
@@ -200,7 +206,11 @@ impl Leased {
             }
             self.inner().decide(&alone, Join::Each).await
         };
-        let (refilled, decided) = join(refilled, decided).await;
+        let (refilled, decided) = if behind.is_crossed() {
+            (refilled.await, decided.await)
+        } else {
+            join(refilled, decided).await
+        };
         for (place, told) in waiting.into_iter().zip(refilled) {
             answers[place] = told.transpose();
         }

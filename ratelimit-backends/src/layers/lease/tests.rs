@@ -197,6 +197,34 @@ async fn what_this_process_holds_is_no_reason_to_deny_it() {
 }
 
 #[tokio::test]
+async fn nor_is_it_when_it_is_asked_for_seldom_by_now() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("100/h");
+    warm(&process, check(&policy)).await;
+    let half = LIFE / 2;
+    scene.clock.advance(LIFE + half);
+    settle().await;
+    // The last slice is from the middle of a time of few calls.
+    ask(&process, check(&policy)).await;
+    settle().await;
+    scene.clock.advance(half);
+    ask(&process, check(&policy).with_cost(8)).await;
+    settle().await;
+    scene.clock.advance(half + half / 4);
+    settle().await;
+    let rest = scene.store.remaining(check(&policy)).await;
+    let held = process.peek(&[check(&policy).with_cost(0)]).await;
+    let all = held[0].as_ref().unwrap().remaining();
+    assert!(all > rest, "{all} {rest}");
+    assert!(
+        ask(&process, check(&policy).with_cost(all))
+            .await
+            .is_allowed()
+    );
+}
+
+#[tokio::test]
 async fn more_is_fetched_ahead_by_one_request_while_nobody_waits() {
     let scene = Scene::new();
     let (process, _) = scene.process();

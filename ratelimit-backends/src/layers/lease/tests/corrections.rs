@@ -249,6 +249,27 @@ async fn the_checks_of_a_key_are_decided_in_order() {
 }
 
 #[tokio::test]
+async fn so_are_those_of_a_key_that_is_found_to_be_hot() {
+    let scene = Scene::new();
+    let (process, _) = scene.process();
+    let policy = bucket("100/h");
+    let one = check(&policy);
+    let checks = [one.with_cost(98), one, one, one, one];
+    let answers = process.decide(&checks, Join::Each).await;
+    let allowed = answers.iter().map(|it| it.as_ref().unwrap().is_allowed());
+    assert_eq!(
+        allowed.collect::<Vec<_>>(),
+        [true, true, true, false, false]
+    );
+    assert_eq!(scene.store.calls(), [[98, 1, 1, 1, 1]]);
+    // And so are those that only look.
+    process.reset(&[one]).await.unwrap();
+    let checks = [one.with_cost(50), one.with_cost(0)];
+    let answers = process.decide(&checks, Join::Each).await;
+    assert!(answers[1].as_ref().unwrap().remaining() <= 50);
+}
+
+#[tokio::test]
 async fn what_is_left_of_before_a_reset_is_not_given_back_for_those_who_need_more() {
     let scene = Scene::new();
     let (process, stats) = scene.process();
