@@ -14,7 +14,7 @@ pub(super) fn installed() -> PathBuf {
     named.unwrap_or_else(|| {
         // What runs tests sets it, and the folder may have moved since they were compiled.
         let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let package = package.unwrap_or_else(|| "tests".into());
+        let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         package.join("../target/servers")
     })
 }
