@@ -19,6 +19,8 @@ mod apart;
 mod batcher;
 #[cfg(feature = "cas")]
 pub mod cas;
+#[cfg(feature = "_remote")]
+mod checks;
 #[cfg(any(feature = "layers", feature = "memory"))]
 mod hash;
 #[cfg(feature = "layers")]

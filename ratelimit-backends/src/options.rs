@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use ratelimit_core::{Answers, Error, ErrorKind};
+use ratelimit_core::{Answers, Error};
 
 use crate::batcher::Bounds;
+use crate::checks::{lasts, some, upwards};
 
 /// How long things may take, and how many of them there may be.
 #[derive(Clone, Debug)]
@@ -27,32 +28,13 @@ pub(crate) struct Options {
 impl Options {
     /// Says what cannot be.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for (name, time) in [
-            ("timeout", self.timeout),
-            ("connect_timeout", self.connect_timeout),
-        ] {
-            if time.is_zero() {
-                let message = format!("a {name} of zero leaves no time for an answer");
-                return Err(wrong(message));
-            }
-        }
-        for (name, count) in [
-            ("connections", self.connections),
-            ("in_flight", self.in_flight),
-            ("max_batch", self.max_batch),
-            ("max_waiting", self.max_waiting),
-        ] {
-            if count == 0 {
-                return Err(wrong(format!("{name} is 0, and has to be 1 or more")));
-            }
-        }
-        let (shortest, longest) = self.back_off;
-        if shortest > longest {
-            return Err(wrong(format!(
-                "the back-off goes from {shortest:?} to {longest:?}, and has to go upwards"
-            )));
-        }
-        Ok(())
+        lasts("timeout", self.timeout)?;
+        lasts("connect_timeout", self.connect_timeout)?;
+        some("connections", self.connections)?;
+        some("in_flight", self.in_flight)?;
+        some("max_batch", self.max_batch)?;
+        some("max_waiting", self.max_waiting)?;
+        upwards(self.back_off)
     }
 
     /// Those of the batcher; one caller has no more checks in a call than `largest`.
@@ -70,11 +52,6 @@ impl Options {
         let calls = self.timeout.saturating_mul(10);
         calls.saturating_add(self.connect_timeout)
     }
-}
-
-/// An option that cannot be.
-pub(crate) fn wrong(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Configuration, message.into())
 }
 
 /// An answer for each, also where there is none for all of them.

@@ -5,14 +5,13 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ratelimit_core::{
-    Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, ErrorKind, JoinScope,
-};
+use ratelimit_core::{Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, JoinScope};
 
 use super::CasBackend;
 use super::ask::{Client, LONGEST};
 use super::store::CasStore;
 use crate::batcher::{Batcher, Bounds};
+use crate::checks::{lasts, prefix, some};
 use crate::names::SHORTEST;
 use crate::within::prepare;
 
@@ -91,7 +90,7 @@ impl<S: CasStore> CasBuilder<S> {
 
     /// How often a key is tried again that others have changed between our load and our swap; default 64. The first time at
     /// once, then after a pause that is random and grows, up to 5 ms. When this was in vain, nothing is charged, and the error
-    /// is of the kind [`Overloaded`](ErrorKind::Overloaded).
+    /// is of the kind [`Overloaded`](ratelimit_core::ErrorKind::Overloaded).
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
@@ -112,7 +111,7 @@ impl<S: CasStore> CasBuilder<S> {
     }
 
     /// How many checks may wait, one or more; default 16,384. What comes when as many do fails at once, as
-    /// [`Overloaded`](ErrorKind::Overloaded).
+    /// [`Overloaded`](ratelimit_core::ErrorKind::Overloaded).
     pub fn max_waiting(mut self, checks: usize) -> Self {
         self.options.max_waiting = checks;
         self
@@ -138,7 +137,7 @@ impl<S: CasStore> CasBuilder<S> {
     }
 
     /// The backend. The store is not asked for anything yet; what is wrong with the options is said as
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// [`Configuration`](ratelimit_core::ErrorKind::Configuration).
     pub fn build(self) -> Result<CasBackend<S>, Error> {
         let Self { store, options } = self;
         options.check()?;
@@ -185,27 +184,11 @@ impl Options {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let wrong = |message: String| Err(Error::new(ErrorKind::Configuration, message));
-        if self.timeout.is_zero() {
-            return wrong("a timeout of zero leaves no time for an answer".to_owned());
-        }
-        for (name, count) in [
-            ("in_flight", self.in_flight),
-            ("max_batch", self.max_batch),
-            ("max_waiting", self.max_waiting),
-        ] {
-            if count == 0 {
-                return wrong(format!("{name} is 0, and has to be 1 or more"));
-            }
-        }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@".contains(&byte);
-        if self.prefix.len() > LONGEST_PREFIX || !self.prefix.bytes().all(allowed) {
-            let found = &self.prefix;
-            return wrong(format!(
-                "the prefix is {found:?}, and can have up to {LONGEST_PREFIX} letters, digits and `_ - . : @`"
-            ));
-        }
-        Ok(())
+        lasts("timeout", self.timeout)?;
+        some("in_flight", self.in_flight)?;
+        some("max_batch", self.max_batch)?;
+        some("max_waiting", self.max_waiting)?;
+        prefix(&self.prefix, LONGEST_PREFIX)
     }
 }
 

@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use ratelimit_core::{Clock, Error, ErrorKind};
+use ratelimit_core::{Clock, Error};
 
 use super::server::Bounds;
 use super::servers::Servers;
 use super::{MemcachedBackend, welcome};
 use crate::apart::apart;
 use crate::cas::{CasBuilder, Options};
+use crate::checks::{lasts, some, upwards, wrong};
 use crate::within::within;
 
 /// Where a server is unless it says otherwise.
@@ -87,7 +88,7 @@ impl MemcachedBuilder {
 
     /// How often a key is tried again that others have changed between our `mg` and our `ms`; default 64. The first time at
     /// once, then after a pause that is random and grows, up to 5 ms. When this was in vain, nothing is charged, and the error
-    /// is of the kind [`Overloaded`](ErrorKind::Overloaded).
+    /// is of the kind [`Overloaded`](ratelimit_core::ErrorKind::Overloaded).
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
@@ -101,7 +102,7 @@ impl MemcachedBuilder {
     }
 
     /// How many checks may wait, one or more; default 16,384. What comes when as many do fails at once, as
-    /// [`Overloaded`](ErrorKind::Overloaded).
+    /// [`Overloaded`](ratelimit_core::ErrorKind::Overloaded).
     pub fn max_waiting(mut self, checks: usize) -> Self {
         self.options.max_waiting = checks;
         self
@@ -109,14 +110,14 @@ impl MemcachedBuilder {
 
     /// The largest limit that a `sliding_window` may have; default 8,000, so that the logs of as many rates as a key can have
     /// fit into an item of 1 MB. A policy of one rate has room for 65,000 there. What does not fit is an error of the kind
-    /// [`Unsupported`](ErrorKind::Unsupported), and charges nothing.
+    /// [`Unsupported`](ratelimit_core::ErrorKind::Unsupported), and charges nothing.
     pub fn max_log(mut self, max_log: u32) -> Self {
         self.options.max_log = max_log;
         self
     }
 
     /// A backend that connects when it is first asked. What is wrong with the options is said at once, as
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// [`Configuration`](ratelimit_core::ErrorKind::Configuration).
     pub fn lazy(self) -> Result<MemcachedBackend, Error> {
         let addresses = self.check()?;
         let bounds = Bounds {
@@ -136,11 +137,11 @@ impl MemcachedBuilder {
 
     /// Connects to all servers, and tries all that will be done with them. What is wrong is said as
     ///
-    /// - [`Connection`](ErrorKind::Connection) or [`Timeout`](ErrorKind::Timeout): one is not there, or does not answer;
-    /// - [`Protocol`](ErrorKind::Protocol): what is there is no memcached;
-    /// - [`Unsupported`](ErrorKind::Unsupported): it is older than version 1.6;
-    /// - [`Refused`](ErrorKind::Refused): it wants a password, or has no memory;
-    /// - [`Configuration`](ErrorKind::Configuration): it was started without compare-and-swap, a log does not fit into its
+    /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ratelimit_core::ErrorKind::Timeout): one is not there, or does not answer;
+    /// - [`Protocol`](ratelimit_core::ErrorKind::Protocol): what is there is no memcached;
+    /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): it is older than version 1.6;
+    /// - [`Refused`](ratelimit_core::ErrorKind::Refused): it wants a password, or has no memory;
+    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): it was started without compare-and-swap, a log does not fit into its
     ///   items, or the options are wrong.
     pub async fn connect(self) -> Result<MemcachedBackend, Error> {
         let (prefix, max_log) = (self.options.prefix.clone(), self.options.max_log);
@@ -175,18 +176,9 @@ impl MemcachedBuilder {
 
     fn check(&self) -> Result<Vec<String>, Error> {
         self.options.check()?;
-        if self.connect_timeout.is_zero() {
-            return Err(wrong("a connect_timeout of zero leaves no time to connect"));
-        }
-        if self.connections == 0 {
-            return Err(wrong("connections is 0, and has to be 1 or more"));
-        }
-        let (shortest, longest) = self.back_off;
-        if shortest > longest {
-            return Err(wrong(format!(
-                "the back-off goes from {shortest:?} to {longest:?}, and has to go upwards"
-            )));
-        }
+        lasts("connect_timeout", self.connect_timeout)?;
+        some("connections", self.connections)?;
+        upwards(self.back_off)?;
         if self.servers.is_empty() {
             return Err(wrong("there has to be one server at least"));
         }
@@ -234,10 +226,6 @@ fn address(server: &str) -> Result<String, Error> {
             "the server {text:?} is not named as `host` or `host:port`"
         ))),
     }
-}
-
-fn wrong(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Configuration, message.into())
 }
 
 impl fmt::Debug for MemcachedBuilder {

@@ -17,7 +17,8 @@ use super::template::Templates;
 use super::welcome;
 use crate::apart::apart;
 use crate::batcher::{Batcher, Bounds};
-use crate::options::{Options, wrong};
+use crate::checks::{self, wrong};
+use crate::options::Options;
 use crate::within::{prepare, within};
 
 /// When a write counts as done. What each costs, and what it can forget, is [told](MongoBackend#durability) where the
@@ -275,16 +276,11 @@ impl MongoBuilder {
     /// The database.
     fn check(&self) -> Result<String, Error> {
         self.options.check()?;
+        checks::prefix(&self.prefix, LONGEST_PREFIX)?;
         let are = |text: &str, others: &[u8], longest: usize| {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
             text.len() <= longest && text.bytes().all(allowed)
         };
-        if !are(&self.prefix, b"_-.:@", LONGEST_PREFIX) {
-            let found = &self.prefix;
-            return Err(wrong(format!(
-                "the prefix is {found:?}, and can have up to {LONGEST_PREFIX} letters, digits and `_ - . : @`"
-            )));
-        }
         let found = &self.collection;
         let is_own = !found.is_empty() && !found.starts_with(['.', '-']) && !found.ends_with('.');
         if !is_own || found.starts_with("system.") || !are(found, b"_-.", LONGEST_NAME) {

@@ -15,7 +15,8 @@ use super::target::{Access, Target};
 use super::welcome;
 use crate::apart::apart;
 use crate::batcher::Batcher;
-use crate::options::{Options, wrong};
+use crate::checks::wrong;
+use crate::options::Options;
 use crate::within::{prepare, within};
 
 /// Makes a [`RedisBackend`].

@@ -13,7 +13,7 @@ use redis::{
 
 use super::link::{MakeSentinelClient, Topology};
 use super::secrets::Secrets;
-use crate::options::wrong;
+use crate::checks::wrong;
 
 #[derive(Clone)]
 pub(super) enum Target {

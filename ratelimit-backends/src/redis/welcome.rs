@@ -5,7 +5,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::ask::Client;
 use super::link::{Failure, Topology};
-use crate::options::wrong;
+use crate::checks::wrong;
 
 /// The oldest Redis that does.
 const OLDEST: (u64, u64) = (6, 2);

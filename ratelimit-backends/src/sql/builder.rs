@@ -16,7 +16,8 @@ use super::target::{Database, Target};
 use super::welcome;
 use crate::apart::apart;
 use crate::batcher::Batcher;
-use crate::options::{Options, wrong};
+use crate::checks::{self, wrong};
+use crate::options::Options;
 use crate::within::{prepare, within};
 
 /// Makes a [`SqlBackend`].
@@ -245,13 +246,7 @@ impl SqlBuilder {
                 self.sweep_every.unwrap_or_default()
             )));
         }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@".contains(&byte);
-        if self.prefix.len() > LONGEST_PREFIX || !self.prefix.bytes().all(allowed) {
-            let found = &self.prefix;
-            return Err(wrong(format!(
-                "the prefix is {found:?}, and can have up to {LONGEST_PREFIX} letters, digits and `_ - . : @`"
-            )));
-        }
+        checks::prefix(&self.prefix, LONGEST_PREFIX)?;
         let part = |part: &str| {
             let first = part.bytes().next();
             first.is_some_and(|it| it.is_ascii_alphabetic() || it == b'_')

@@ -79,7 +79,7 @@ pub use target::Database;
 ///
 /// | | how | why it is exact |
 /// |---|---|---|
-/// | PostgreSQL | one statement: locks the rows of its keys in the order of their names, reads `clock_timestamp()` when it has all of them, decides, writes | under `READ COMMITTED`, whatever the session's default is not relied on: a row that is waited for is read as the one before left it. Of two that add the same key at the same time, one changes nothing and asks again |
+/// | PostgreSQL | one statement: locks the rows of its keys in the order of their names, reads `clock_timestamp()` when it has all of them, decides, writes | under `READ COMMITTED`, the default, a row that is waited for is read as the one before left it; under a stricter default a conflict is an error, and asked again. Of two that add the same key at the same time, one changes nothing and asks again |
 /// | MySQL, MariaDB | one trip: a transaction under `READ COMMITTED` that adds rows that are missing, which locks all of them in order, reads `UTC_TIMESTAMP(6)`, reads, decides by `UPDATE`s with conditions, commits | the rows stay locked from before the clock is read until they are written |
 /// | SQLite | `BEGIN IMMEDIATE`, a read, a write, `COMMIT`, in this process; as many checks as wait are one transaction | there is one writer at a time, whichever process it is in; the clock is read when the right to write is had |
 ///

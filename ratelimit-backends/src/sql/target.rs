@@ -8,7 +8,7 @@ use ratelimit_core::Error;
 
 use super::connections::{Bounds, Connections, Source};
 use super::store::{Store, Table};
-use crate::options::wrong;
+use crate::checks::wrong;
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use ratelimit_core::Error;
 
 use super::ask::{Client, again_and_again};
 use super::store::{Change, VERSION};
-use crate::options::wrong;
+use crate::checks::wrong;
 
 /// A name that no key has, which is written and removed.
 const PROBE: &str = "probe";

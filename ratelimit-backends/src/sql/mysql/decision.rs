@@ -1,7 +1,7 @@
 //! The statements that decide: those for checks with the same numbers, which stand in them, and one for all others.
 //!
-//! The first are an `UPDATE` each, whose condition is that a call is admitted. What others cannot be (assignments are made one after
-//! the other, and each sees those before it) is worked out in tables of its own, step by step.
+//! The first are an `UPDATE` each, whose condition is that a call is admitted. Its assignments come to the same whether each sees those
+//! before it, as is usual, or none does (`SIMULTANEOUS_ASSIGNMENT`). What cannot be written so is worked out in tables of its own, step by step.
 
 use core::fmt::Write as _;
 use std::collections::HashMap;
@@ -77,6 +77,9 @@ fn plain(
         rates => format!("IF(p{} IS NULL, 0, expires)", rates + 1),
     };
     for (i, it) in (1..).zip(numbers) {
+        if i > 1 {
+            set.push_str(", ");
+        }
         let of = |column: &str| format!("IFNULL({column}{i}, 0)");
         let terms = Terms {
             p: it.period.to_string(),
@@ -112,15 +115,16 @@ fn plain(
         };
         match shape.family {
             Family::Bucket => {
-                let _ = write!(set, "w{i} = {NOW} + {used} + {n} * {c}, r{i} = 0, o{i} = 1");
-                let _ = write!(until, ", w{i}");
+                let full = format!("{NOW} + {used} + {n} * {c}");
+                let _ = write!(set, "w{i} = {full}, r{i} = 0, o{i} = 1");
+                let _ = write!(until, ", {full}");
             }
             Family::Fixed => {
                 let _ = write!(
                     set,
                     "r{i} = {used} + {n} * {takes}, w{i} = {window}, o{i} = 0"
                 );
-                let _ = write!(until, ", (w{i} + 1) * {period}");
+                let _ = write!(until, ", ({window} + 1) * {period}");
             }
             Family::Counter => {
                 let (previous, current) = steps.windows(&terms);
@@ -128,14 +132,14 @@ fn plain(
                     set,
                     "r{i} = {previous}, o{i} = {current} + {takes}, w{i} = {window}"
                 );
-                let _ = write!(until, ", (w{i} + 2) * {period}");
+                let _ = write!(until, ", ({window} + 2) * {period}");
             }
         }
-        let _ = write!(set, ", p{i} = {period}, ");
+        let _ = write!(set, ", p{i} = {period}");
     }
     let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
     format!(
-        "UPDATE {table} SET {set}a = {number}, expires = GREATEST({until}) \
+        "UPDATE {table} SET expires = GREATEST({until}), {set}, a = {number} \
          WHERE name IN ({}) AND state = '' AND (p1 IS NULL OR (a = {number}{periods})){admitted}; ",
         names.join(", ")
     )

@@ -89,7 +89,7 @@ async fn a_disk_that_is_full() {
     assert!(!denied.expect("a decision").is_allowed(), "it was kept");
 }
 
-/// A process that is killed while it writes takes nothing with it.
+/// A process that is killed while it writes takes nothing with it. Real time: it has to be at it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed() {
     let file = File::new();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ratelimit_backends::sql::SqlBackend;
 use ratelimit_core::{
-    Algorithm, AlgorithmSet, Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy,
+    Algorithm, AlgorithmSet, Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy, Sweep,
 };
 use ratelimit_tests::servers::mariadb::MariaDb;
 use ratelimit_tests::servers::postgres::Postgres;
@@ -166,4 +166,26 @@ async fn mariadb_is_lost_in_the_middle() {
         .url()
         .replace(&server.port().to_string(), &proxy.port().to_string());
     broken(&proxy, &url).await;
+}
+
+/// A server that reads statements in other ways than usual decides the same.
+#[tokio::test]
+async fn statements_mean_the_same_in_every_mode() {
+    let mode = "--sql-mode=SIMULTANEOUS_ASSIGNMENT,ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,PIPES_AS_CONCAT";
+    let server = MariaDb::with(&[mode]);
+    let backend = SqlBackend::builder(server.url()).timeout(PATIENCE);
+    let backend = backend.connect().await.expect("it is there");
+    for algorithm in Algorithm::ALL {
+        for limits in ["3/366d", "3/365d, 4/366d"] {
+            let name = format!("{algorithm}{limits}");
+            let policy = Policy::named(name.clone().into(), algorithm, limits.parse().unwrap());
+            let mut allowed = 0;
+            for _ in 0..8 {
+                allowed += u32::from(one(&backend, &policy).await);
+            }
+            assert_eq!(allowed, 3, "{name}");
+        }
+    }
+    let counted = backend.sweep(Sweep::new().with_dry_run(true)).await;
+    assert_eq!(counted.unwrap().removed, 0, "all of it is in use");
 }
