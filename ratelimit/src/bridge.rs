@@ -117,6 +117,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Whether what yields on this thread is woken by the caller's runtime, which does so when the thread is
 /// its own again: so it is for its workers, whatever runtime is the current one.
 fn wakes_too_late() -> bool {
+    if Handle::try_current().is_err() {
+        return false;
+    }
     let signal = Arc::new(Signal {
         thread: thread::current(),
         woken: AtomicBool::new(false),

@@ -248,7 +248,8 @@ impl Layer for Lease {
         let can = inner.capabilities();
         if can.leases {
             return Err(wrong(
-                "there is a lease around this backend already; a second one would spend for longer than                  either says what the first has held before"
+                "there is a lease around this backend already; a second one would spend for longer than \
+                 either says what the first has held before"
                     .to_owned(),
             ));
         }
