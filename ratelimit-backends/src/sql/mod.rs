@@ -109,16 +109,16 @@ pub use target::Database;
 ///
 /// | setting | lost | 1 task | 64 tasks |
 /// |---|---|---:|---:|
-/// | PostgreSQL, `synchronous_commit = on` | nothing | 1,600 | 36,600 |
-/// | PostgreSQL, `synchronous_commit = off` (`?options=-csynchronous_commit%3Doff`) | up to three `wal_writer_delay`s, 0.6 s by default; nothing when only PostgreSQL dies | 3,100 | 44,500 |
-/// | PostgreSQL, `ALTER TABLE ratelimit SET UNLOGGED` | all of it, also when only PostgreSQL dies; not on replicas | – | – |
-/// | MariaDB, `innodb_flush_log_at_trx_commit = 1` | nothing | 1,100 | 25,200 |
-/// | MariaDB, `= 2` | the last second; nothing when only MariaDB dies | 1,800 | 27,700 |
-/// | MariaDB, `= 0` | the last second | 2,400 | 25,900 |
-/// | SQLite, a rollback journal, `synchronous = FULL` | nothing | 670 | 12,300 |
-/// | SQLite, WAL, `synchronous = FULL` | nothing | 1,300 | 18,900 |
-/// | SQLite, WAL, `synchronous = NORMAL`: what is set here | what came after the last checkpoint; nothing when only the process dies | 2,300 | 22,600 |
-/// | SQLite, WAL, `synchronous = OFF` | the file may be damaged | 4,800 | 27,400 |
+/// | PostgreSQL, `synchronous_commit = on` | nothing | 1,500 | 27,600 |
+/// | PostgreSQL, `synchronous_commit = off` (`?options=-csynchronous_commit%3Doff`) | up to three `wal_writer_delay`s, 0.6 s by default; nothing when only PostgreSQL dies | 2,200 | 35,500 |
+/// | PostgreSQL, `ALTER TABLE ratelimit SET UNLOGGED` | all of it, also when only PostgreSQL dies; not on replicas | 3,300 | 45,400 |
+/// | MariaDB, `innodb_flush_log_at_trx_commit = 1` | nothing | 1,200 | 24,200 |
+/// | MariaDB, `= 2` | the last second; nothing when only MariaDB dies | 1,700 | 26,300 |
+/// | MariaDB, `= 0` | the last second | 2,000 | 25,700 |
+/// | SQLite, a rollback journal, `synchronous = FULL` | nothing | 800 | 15,400 |
+/// | SQLite, WAL, `synchronous = FULL` | nothing | 1,600 | 24,400 |
+/// | SQLite, WAL, `synchronous = NORMAL`: what is set here | what came after the last checkpoint; nothing when only the process dies | 2,000 | 29,400 |
+/// | SQLite, WAL, `synchronous = OFF` | the file may be damaged | 4,200 | 33,100 |
 ///
 /// A failover to a replica that had not heard of everything forgets that as well.
 ///

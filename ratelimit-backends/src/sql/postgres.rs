@@ -293,19 +293,19 @@ fn states(rows: Vec<PgRow>) -> Result<(Timestamp, States), sqlx::Error> {
     Ok((now, found))
 }
 
-/// The statement that writes some rows. Its parameters are a list of each column.
+/// The statement that writes rows that are there and locked. Its parameters are a list of each column.
 fn storing() -> String {
     let (mut set, mut lists, mut names) = (String::new(), String::new(), String::new());
     for (place, column) in columns_of(RATES).enumerate() {
         // Nothing can go wrong with strings.
-        let _ = write!(set, ", {column} = c.{column}");
+        let _ = write!(set, ", {column} = excluded.{column}");
         let _ = write!(lists, ", ${}::int8[]", 5 + place);
         let _ = write!(names, ", {column}");
     }
     format!(
-        "UPDATE {{table}} AS s SET state = c.state, expires = c.expires, a = c.a{set} \
-         FROM unnest($1::text[], $2::bytea[], $3::int8[], $4::int2[]{lists}) \
-         AS c(name, state, expires, a{names}) WHERE s.name = c.name"
+        "INSERT INTO {{table}} (name, state, expires, a{names}) \
+         SELECT * FROM unnest($1::text[], $2::bytea[], $3::int8[], $4::int2[]{lists}) \
+         ON CONFLICT (name) DO UPDATE SET state = excluded.state, expires = excluded.expires, a = excluded.a{set}"
     )
 }
 
@@ -339,6 +339,9 @@ fn bind_rows<'q>(
 }
 
 /// The statement that decides checks of a shape. Its parameters are the time, and a list of each column of what is asked.
+///
+/// Rows that are there and locked are written as if they were added: an `UPDATE` has to be joined with them, which, planned while the
+/// table is small, reads all of it once it is large.
 fn decision(table: &str, shape: Shape) -> String {
     let steps = Steps {
         dialect: Dialect::Postgres,
@@ -379,7 +382,7 @@ fn decision(table: &str, shape: Shape) -> String {
             let _ = write!(stored, ", {column}{i}{wide}");
         }
         for (column, next) in [("p", "p"), ("w", "nw"), ("r", "nr"), ("o", "no")] {
-            let _ = write!(set, ", {column}{i} = next.{next}{i}::int8");
+            let _ = write!(set, ", {column}{i} = excluded.{column}{i}");
             let _ = write!(added, ", {column}{i}");
             let _ = write!(values, ", {next}{i}::int8");
         }
@@ -401,8 +404,9 @@ fn decision(table: &str, shape: Shape) -> String {
            COALESCE(held.expires, 0){wide} AS expires, clock.now{stored} \
            FROM clock CROSS JOIN ask LEFT JOIN held ON held.name = ask.name), \
          used AS MATERIALIZED ({used}), told AS MATERIALIZED ({admits}), next AS MATERIALIZED ({next}), \
-         changed AS (UPDATE {table} AS s SET a = {number}, expires = next.next_expires::int8{set} \
-           FROM next WHERE s.name = next.name AND next.known RETURNING s.name), \
+         changed AS (INSERT INTO {table} (name, state, expires, a{added}) \
+           SELECT name, '', next_expires::int8, {number}{values} FROM next WHERE known \
+           ON CONFLICT (name) DO UPDATE SET a = excluded.a, expires = excluded.expires{set} RETURNING name), \
          added AS (INSERT INTO {table} (name, state, expires, a{added}) \
            SELECT name, '', next_expires::int8, {number}{values} \
            FROM next WHERE NOT known ORDER BY name ON CONFLICT (name) DO NOTHING RETURNING name) \
