@@ -65,13 +65,24 @@ impl Log {
         self.entries.back().map_or(0, |entry| entry.at)
     }
 
-    /// Moves entries that lie ahead back.
+    /// Moves entries that lie ahead back. Those that would be older than the clock's epoch meet
+    /// there, as one.
     pub(super) fn follow_back(&mut self, now: u64) {
         let ahead = self.ahead(now);
-        if ahead > 0 {
-            for entry in &mut self.entries {
-                entry.at = entry.at.saturating_sub(ahead);
-            }
+        if ahead == 0 {
+            return;
+        }
+        for entry in &mut self.entries {
+            entry.at = entry.at.saturating_sub(ahead);
+        }
+        let met = self.entries.partition_point(|entry| entry.at == 0);
+        if met > 1 {
+            let cost = self.entries.drain(..met).fold(0, |sum: u32, entry| {
+                // More than any limit allows, and only where a store's bytes say so.
+                sum.saturating_add(entry.cost)
+            });
+            self.entries.push_front(Entry { at: 0, cost });
+            self.total = self.entries.iter().map(|entry| u64::from(entry.cost)).sum();
         }
     }
 

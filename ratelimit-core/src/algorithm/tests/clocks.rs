@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::random::{Call, algorithm, some_limits, start};
-use super::{Algorithm, NOON, SECOND, Subject, Timestamp, nanos};
+use super::{Algorithm, KeyState, NOON, SECOND, Subject, Timestamp, nanos};
 use crate::cases::cases;
 use crate::limits::Limits;
 
@@ -153,6 +153,19 @@ fn a_window_whose_clock_stepped_back_takes_its_count_along() {
         // The repaired state goes on from there.
         assert_eq!(subject.remaining(hour + 120_000_000_000), 10, "{algorithm}");
     }
+}
+
+#[test]
+fn calls_that_a_step_back_moves_to_the_epoch_are_one_entry() {
+    let mut subject = Subject::new(Algorithm::SlidingWindow, "10/m");
+    subject.at(0, 1);
+    subject.at(1, 3);
+    assert!(!subject.at(0, 7).is_allowed());
+    assert_eq!(subject.remaining(0), 6);
+    let mut bytes = Vec::new();
+    subject.state.encode(&mut bytes);
+    assert_eq!(KeyState::decode(&bytes), Ok(subject.state.clone()));
+    assert_eq!(subject.remaining(60_000_000_000), 10);
 }
 
 #[test]

@@ -39,6 +39,22 @@ proptest! {
     }
 
     #[test]
+    fn what_a_step_back_leaves_comes_back(
+        algorithm in algorithm(),
+        limits in some_limits(),
+        start in prop_oneof![Just(0), start()],
+        calls in Call::several(10),
+        back in prop_oneof![Just(0), any::<u64>()],
+    ) {
+        let mut subject = Subject::of(algorithm, &limits);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        subject.at(back % (now + 1), 1);
+        let bytes = encoded(&subject.state);
+        prop_assert_eq!(KeyState::decode(&bytes), Ok(subject.state.clone()));
+    }
+
+    #[test]
     fn bytes_are_one_state_or_none(
         algorithm in 0..8_u8,
         rates in 0..10_u8,
