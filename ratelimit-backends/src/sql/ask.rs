@@ -121,7 +121,8 @@ impl Client {
         let mut left: Vec<usize> = (0..count).collect();
         let mut tries = 0;
         while !left.is_empty() {
-            let (groups, later) = grouped(&plain, left);
+            let (mut groups, later) = grouped(&plain, left);
+            groups.sort_unstable_by(|one, other| plain[one[0]].name.cmp(&plain[other[0]].name));
             let asked = groups.iter().map(|places| {
                 let first = &plain[places[0]];
                 Asked {

@@ -2,10 +2,12 @@
 //!
 //! - `builder`: the options; `target`: the database as the user names it; `welcome`: what is asked of it at start-up.
 //! - `connections`: ways to the database; `errors`: what is made of its failures.
-//! - `row`: what a row says; `statement`, `dialect`: the statement that decides, written once for both databases that have one; `hex`: bytes as text; `postgres`, `mysql`,
+//! - `row`: what a row says; `statement`, `dialect`: the statement that decides, written once for both databases that have one; `admitted`: what it decided, worked out again from what it says of a row; `hex`: bytes as text; `postgres`, `mysql`,
 //!   `sqlite`: what each of them does in its own way; `store`: any of them.
 //! - `ask`: many questions in one statement; `engine`: a caller's questions; `sweep`: what becomes of keys that are over; here are the backend's methods on top of it.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod admitted;
 mod ask;
 mod builder;
 mod connections;
@@ -79,9 +81,9 @@ pub use target::Database;
 ///
 /// | | how | why it is exact |
 /// |---|---|---|
-/// | PostgreSQL | one statement: locks the rows of its keys in the order of their names, reads `clock_timestamp()` when it has all of them, decides, writes | under `READ COMMITTED`, the default, a row that is waited for is read as the one before left it; under a stricter default a conflict is an error, and asked again. Of two that add the same key at the same time, one changes nothing and asks again |
+/// | PostgreSQL | one statement, an `INSERT … ON CONFLICT DO UPDATE` over lists: locks each row, reads `clock_timestamp()` then, decides, writes; in the order of the names | under `READ COMMITTED`, the default, a row that is waited for is changed as the one before left it, and one that denies is read behind its lock; under a stricter default a conflict is an error, and asked again. What others add at the same time as a call is denied cannot be read yet, and is asked for again |
 /// | MySQL, MariaDB | one trip: a transaction under `READ COMMITTED` that adds rows that are missing, which locks all of them in order, reads `UTC_TIMESTAMP(6)`, reads, decides by `UPDATE`s with conditions, commits | the rows stay locked from before the clock is read until they are written |
-/// | SQLite | `BEGIN IMMEDIATE`, a read, a write, `COMMIT`, in this process; as many checks as wait are one transaction | there is one writer at a time, whichever process it is in; the clock is read when the right to write is had |
+/// | SQLite | `BEGIN IMMEDIATE` and a read, then a write and `COMMIT`, in this process; as many checks as wait are one transaction | there is one writer at a time, whichever process it is in; the clock is read when the right to write is had |
 ///
 /// A transaction, which reads, decides here and writes, takes two to five trips. It is what decides a `sliding_window`, checks that are
 /// [all or nothing](Join::All), corrections, a key whose limits have changed since it was last used, and one that finds that the server's
@@ -99,7 +101,8 @@ pub use target::Database;
 /// One table, which [`connect`](Self::connect) makes unless it is [told not to](SqlBuilder::migrate) ([`schema`](SqlBuilder::schema) says how it
 /// is made by hand); several processes may do so at once. Its first row says which version it has. Keys are escaped, and known by
 /// their SHA-256 where they are long. A row has the states of up to four rates in columns; a `sliding_window`, and what else does not fit, is bytes.
-/// `expires` says from when on, in nanoseconds since 1970, a row counts no more. Nothing is written on a denial, except that MySQL adds a row for
+/// `expires` says from when on, in nanoseconds since 1970, a row counts no more. In PostgreSQL, `t` and `n` say when calls were last let in, and how many
+/// in its lower 32 bits. Nothing is written on a denial, except that MySQL adds a row for
 /// a key that has none. Rows that are over are removed [every hour](SqlBuilder::sweep_every), or by [`sweep`](Backend::sweep), page by page.
 ///
 /// # What a power cut takes

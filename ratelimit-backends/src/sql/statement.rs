@@ -44,7 +44,8 @@ impl Steps {
         1..=self.shape.rates
     }
 
-    fn terms(i: usize) -> Terms {
+    /// Those of a rate whose columns are there under their own names.
+    pub(super) fn terms(i: usize) -> Terms {
         let of = |column: &str| format!("{column}{i}");
         let stored = |column: &str| format!("COALESCE({column}{i}, 0)");
         Terms {
@@ -61,23 +62,30 @@ impl Steps {
     /// What is used of each rate, `u1`, …, of two windows the units of each, `x1` and `y1`, …; and whether the state
     /// `fits` the time and the rate.
     pub(super) fn used(&self, from: &str) -> String {
-        let mut columns = Vec::new();
         let periods: Vec<_> = self.rates().map(|i| format!("k{i} = p{i}")).collect();
         let mut fits = vec![
             "NOT others".to_owned(),
             format!("(k1 IS NULL OR ({}))", periods.join(" AND ")),
         ];
-        for i in self.rates() {
+        fits.extend(self.rates().map(|i| self.fits(&Self::terms(i))));
+        let fits = fits.join(" AND ");
+        self.used_where(&format!("COALESCE({fits}, FALSE)"), from)
+    }
+
+    /// The same where it is known whether the state fits.
+    pub(super) fn used_where(&self, fits: &str, from: &str) -> String {
+        let columns = self.rates().map(|i| {
             let terms = Self::terms(i);
-            fits.push(self.fits(&terms));
-            columns.push(format!("{} AS u{i}", self.used_of(&terms)));
+            let used = self.used_of(&terms);
             if self.shape.family == Family::Counter {
                 let (previous, current) = self.windows(&terms);
-                columns.push(format!("{previous} AS x{i}, {current} AS y{i}"));
+                format!("{used} AS u{i}, {previous} AS x{i}, {current} AS y{i}")
+            } else {
+                format!("{used} AS u{i}")
             }
-        }
-        let (columns, fits) = (columns.join(", "), fits.join(" AND "));
-        format!("SELECT seen.*, {columns}, COALESCE({fits}, FALSE) AS fits FROM {from} AS seen")
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        format!("SELECT seen.*, {columns}, {fits} AS fits FROM {from} AS seen")
     }
 
     /// The number of the window that is now.
@@ -147,14 +155,27 @@ impl Steps {
 
     /// Whether the state of a rate can be that of its algorithm, now.
     pub(super) fn fits(&self, it: &Terms) -> String {
-        let Terms { f, w, r, o, .. } = it;
+        let sound = self.is_sound(it);
+        match self.shape.family {
+            Family::Bucket => format!("{sound} AND {} <= {}", self.used_of(it), it.f),
+            Family::Fixed | Family::Counter => sound,
+        }
+    }
+
+    /// Whether a call that takes `c` of a rate is admitted, by a state that can be that of its algorithm. With a bound on what may
+    /// be `used` by calls before, it is one that can be delayed.
+    pub(super) fn admits(&self, it: &Terms, c: &str, used: Option<&str>) -> String {
+        let (sound, now) = (self.is_sound(it), self.used_of(it));
+        let later = used.map_or_else(String::new, |later| format!(" AND {now} <= {later}"));
+        format!("{sound} AND {now} <= {} - {c}{later}", it.f)
+    }
+
+    fn is_sound(&self, it: &Terms) -> String {
+        let Terms { w, r, o, .. } = it;
         let most = u32::MAX;
         let sound = format!("{w} >= 0 AND {r} BETWEEN 0 AND {most} AND {o} BETWEEN 0 AND {most}");
         match self.shape.family {
-            Family::Bucket => {
-                let used = self.used_of(it);
-                format!("{sound} AND ({r} = 0 OR {r} < {o}) AND {used} <= {f}")
-            }
+            Family::Bucket => format!("{sound} AND ({r} = 0 OR {r} < {o})"),
             Family::Fixed => {
                 let window = self.window(it);
                 format!("{sound} AND ({w} <= {window} OR {r} = 0)")
@@ -191,7 +212,7 @@ impl Steps {
         )
     }
 
-    /// What is stored then, and until when.
+    /// What is stored then, and until when, where any is admitted.
     pub(super) fn next(&self, from: &str) -> String {
         let mut columns = Vec::new();
         // Rates that other limits had stand behind these, and stay.

@@ -47,23 +47,31 @@ pub(super) struct Told {
     /// How many are admitted; none if others have to decide.
     pub(super) admitted: Option<u32>,
     pub(super) before: Vec<u8>,
-    /// The key was added by somebody else at the same time: nothing was done.
+    /// Somebody else has done something at the same time: nothing was done, and it is to be asked again.
     pub(super) again: bool,
 }
 
 impl Told {
     pub(super) fn new(
         now: i64,
-        admitted: i64,
+        admitted: Option<u32>,
         before: Vec<u8>,
-        done: bool,
     ) -> Result<Self, sqlx::Error> {
         Ok(Self {
             now: instant(now)?,
-            admitted: u32::try_from(admitted).ok(),
+            admitted,
             before,
-            again: !done,
+            again: false,
         })
+    }
+
+    pub(super) fn again() -> Self {
+        Self {
+            now: Timestamp::default(),
+            admitted: None,
+            before: Vec::new(),
+            again: true,
+        }
     }
 }
 
@@ -114,7 +122,12 @@ pub(super) fn instant(nanos: i64) -> Result<Timestamp, sqlx::Error> {
     let nanos = u64::try_from(nanos);
     nanos
         .map(Timestamp::from_nanos)
-        .map_err(|_| sqlx::Error::Protocol("the server's clock is before 1970".to_owned()))
+        .map_err(|_| wrong("the server's clock is before 1970"))
+}
+
+/// What a database says that cannot be.
+pub(super) fn wrong(message: &str) -> sqlx::Error {
+    sqlx::Error::Protocol(message.to_owned())
 }
 
 /// What becomes of an answer that makes no sense.
@@ -158,7 +171,7 @@ impl Store {
         }
     }
 
-    /// Decides by a statement. Each key is asked for once.
+    /// Decides by a statement. Each key is asked for once, and their names are sorted: it is the order in which rows are locked.
     pub(super) async fn decide(
         &self,
         shape: Shape,

@@ -94,16 +94,13 @@ fn plain(
         let (capacity, c, period) = (it.capacity, it.takes, it.period);
         // Nothing can go wrong with strings.
         let _ = write!(periods, " AND p{i} = {period}");
+        let later = (u128::from(delay) * u128::from(it.q)).to_string();
+        let delayed = shape.delayed.then_some(&*later);
         let _ = write!(
             admitted,
-            " AND {} AND {used} <= {}",
-            steps.fits(&terms),
-            capacity.saturating_sub(c)
+            " AND {}",
+            steps.admits(&terms, &c.to_string(), delayed)
         );
-        let later = u128::from(delay) * u128::from(it.q);
-        if shape.delayed {
-            let _ = write!(admitted, " AND {used} <= {later}");
-        }
         let n = if asked == 1 {
             "1".to_owned()
         } else {

@@ -4,7 +4,6 @@
 //! A row that is not there is added without a state first, as that locks it; under `READ COMMITTED` nothing else is locked. The
 //! statements are text, as several cannot be prepared together: what is in it are numbers, digits and [escaped](crate::names) names.
 
-mod admitted;
 mod decision;
 
 use core::fmt::Write as _;
@@ -24,7 +23,7 @@ use super::hex::hex;
 use super::row::{self, RATES, Row, columns_of, each_column};
 use super::store::{
     Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
-    split,
+    split, wrong,
 };
 use crate::shape::Shape;
 
@@ -108,12 +107,8 @@ impl MySqlStore {
     pub(super) async fn decide(
         &self,
         shape: Shape,
-        mut asked: Vec<Asked>,
+        asked: Vec<Asked>,
     ) -> Result<Vec<Told>, Failure> {
-        // Their order is that in which rows are locked.
-        let mut order: Vec<usize> = (0..asked.len()).collect();
-        order.sort_by(|one, other| asked[*one].name.cmp(&asked[*other].name));
-        asked.sort_by(|one, other| one.name.cmp(&other.name));
         let (updates, statements) = decision::updates(self.table(), shape, &asked);
         let names: Vec<_> = asked.iter().map(|it| &it.name).collect();
         let text = format!(
@@ -128,7 +123,7 @@ impl MySqlStore {
                     let (rows, counts) = transact(connection, text).await?;
                     let before = counts.len().saturating_sub(statements + 1);
                     let changed: u64 = counts.iter().skip(before).take(statements).sum();
-                    told(shape, &asked, order, rows, changed)
+                    told(shape, &asked, rows, changed)
                 })
             })
             .await
@@ -289,11 +284,10 @@ impl MySqlStore {
     }
 }
 
-/// What a statement says to each, in the order in which they were asked.
+/// What a statement says to each.
 fn told(
     shape: Shape,
     asked: &[Asked],
-    order: Vec<usize>,
     rows: Vec<MySqlRow>,
     changed: u64,
 ) -> Result<Vec<Told>, sqlx::Error> {
@@ -303,28 +297,16 @@ fn told(
         let now: i64 = row.try_get(1)?;
         found.insert(name, (now, row::read(&row, 2, shape.rates)?));
     }
-    let mut answers: Vec<Option<Told>> = vec![None; asked.len()];
     let mut taken = 0;
-    for (place, it) in order.into_iter().zip(asked) {
-        let Some((now, row)) = found.remove(&it.name) else {
-            continue;
-        };
-        let is_ours = row
-            .algorithm
-            .is_none_or(|it| it == shape.algorithm.number().into());
-        let admitted = if row.state.is_empty() && is_ours {
-            let now = u64::try_from(now).unwrap_or_default();
-            shape.admits(&it.numbers, &row.rates, now, it.count, it.delay)
-        } else {
-            None
-        };
+    let answers = asked.iter().map(|it| {
+        let (now, row) = found
+            .remove(&it.name)
+            .ok_or_else(|| wrong("a row is missing"))?;
+        let admitted = row.admits(shape, it, now);
         taken += u64::from(admitted.is_some_and(|it| it > 0));
-        let n = admitted.map_or(-1, i64::from);
-        answers[place] = Some(Told::new(now, n, row.bytes(), true)?);
-    }
-    let answers: Option<Vec<_>> = answers.into_iter().collect();
-    let wrong = |message: &str| sqlx::Error::Protocol(message.to_owned());
-    let answers = answers.ok_or_else(|| wrong("a row is missing"))?;
+        Told::new(now, admitted, row.bytes())
+    });
+    let answers: Vec<_> = answers.collect::<Result<_, sqlx::Error>>()?;
     // The statement's arithmetic is another than this one's: what it charged is not to be believed.
     if taken == changed {
         Ok(answers)

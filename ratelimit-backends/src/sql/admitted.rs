@@ -1,12 +1,67 @@
-//! What a statement that changes rows has decided, which it does not say.
+//! What a statement has decided of a row, worked out again from what it says of it.
 
-use super::super::row::Rate;
+use super::row::{Rate, Row};
+use super::store::Asked;
 use crate::shape::{Family, NARROW, Numbers, Shape};
 
+impl Row {
+    /// How many of what is asked a statement admits where this is stored, at `now` in nanoseconds; none if others have to
+    /// decide.
+    pub(super) fn admits(&self, shape: Shape, asked: &Asked, now: i64) -> Option<u32> {
+        let number = shape.algorithm.number().into();
+        let is_ours = self.algorithm.is_none_or(|it| it == number);
+        if !self.state.is_empty() || !is_ours {
+            return None;
+        }
+        let now = u64::try_from(now).ok()?;
+        shape.admits(&asked.numbers, &self.rates, now, asked.count, asked.delay)
+    }
+
+    /// What was stored before so many calls were charged at `now`, of which this is what is stored then; none if it cannot be.
+    pub(super) fn uncharged(
+        self,
+        shape: Shape,
+        asked: &Asked,
+        now: i64,
+        admitted: u32,
+    ) -> Option<Self> {
+        if self.rates.len() != asked.numbers.len() {
+            return None;
+        }
+        let units = i64::from(admitted).checked_mul(asked.takes.into())?;
+        let rates = self.rates.into_iter().zip(&asked.numbers);
+        let rates = rates.map(|(rate, numbers)| match shape.family {
+            Family::Bucket => refilled(rate, numbers, now, admitted),
+            Family::Fixed => Some(Rate {
+                r: rate.r.checked_sub(units)?,
+                ..rate
+            }),
+            Family::Counter => Some(Rate {
+                o: rate.o.checked_sub(units)?,
+                ..rate
+            }),
+        });
+        let rates = rates.collect::<Option<_>>()?;
+        Some(Self { rates, ..self })
+    }
+}
+
+/// A bucket before it was charged at `now`. One that was full says so by being full at that very time.
+fn refilled(rate: Rate, numbers: &Numbers, now: i64, admitted: u32) -> Option<Rate> {
+    let q = u128::from(numbers.q);
+    let whole = u128::try_from(rate.w.checked_sub(now)?).ok()?;
+    let used = whole * q + u128::try_from(rate.r).ok()?;
+    let before = used.checked_sub(u128::from(admitted).checked_mul(numbers.takes)?)?;
+    Some(Rate {
+        w: now.checked_add(i64::try_from(before / q).ok()?)?,
+        r: i64::try_from(before % q).ok()?,
+        ..rate
+    })
+}
+
 impl Shape {
-    /// How many of `count` equal checks, of `delay` nanoseconds each, a statement admits where this is stored; none if others
-    /// have to decide.
-    pub(super) fn admits(
+    /// How many of `count` equal checks, of `delay` nanoseconds each, are admitted.
+    fn admits(
         self,
         numbers: &[Numbers],
         rates: &[Rate],

@@ -1,7 +1,8 @@
-//! PostgreSQL: one statement locks the rows of its keys in order, reads the clock when it has all of them, decides, and writes.
+//! PostgreSQL: one [statement](decision) locks the rows of its keys in order, reads the clock then, decides, and writes.
 //!
-//! Under `READ COMMITTED`, a row that is waited for is read as the one before left it. A key that has no row cannot be locked: of
-//! two that add it at the same time one finds that it is there, changes nothing, and asks again.
+//! Under `READ COMMITTED`, a row that is waited for is read as the one before left it.
+
+mod decision;
 
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -16,15 +17,13 @@ use sqlx::{
 };
 
 use super::connections::Connections;
-use super::dialect::Dialect;
 use super::errors::Failure;
 use super::row::{self, RATES, Rate, Row, columns_of, each_column};
-use super::statement::Steps;
 use super::store::{
     Asked, Change, Changing, Page, States, Table, Told, VERSION, VERSION_ROW, in_order, instant,
     split,
 };
-use crate::shape::{Numbers, Shape};
+use crate::shape::Shape;
 
 /// A database of PostgreSQL.
 pub(super) struct PostgresStore {
@@ -49,8 +48,10 @@ pub(super) fn welcome(
 }
 
 /// The time in nanoseconds: what the statement's first parameter says, or the server's.
+///
+/// Its clock counts microseconds. The double is within a quarter of one until 2038, and within half of one until 2106.
 const NOW: &str =
-    "COALESCE($1::int8, trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000)";
+    "COALESCE($1::int8, (date_part('epoch', clock_timestamp()) * 1000000)::int8 * 1000)";
 
 /// Keeps those out who make the table at the same time.
 const MAKING: i64 = 0x7261_7465_6c69_6d69;
@@ -63,11 +64,13 @@ pub(super) fn schema(table: &str) -> String {
   state bytea NOT NULL,
   expires bigint NOT NULL,
   a smallint,
+  {},
 {}
 ) WITH (fillfactor = 70);
 INSERT INTO {table} (name, state, expires) VALUES ('{VERSION_ROW}', '\\x{VERSION:02x}', {})
   ON CONFLICT (name) DO NOTHING;
 ",
+        decision::COLUMNS,
         (1..=RATES)
             .map(|i| format!("  p{i} bigint, w{i} bigint, r{i} bigint, o{i} bigint"))
             .collect::<Vec<_>>()
@@ -100,9 +103,9 @@ impl PostgresStore {
     fn statement(&self, shape: Shape) -> SqlStr {
         let statements = self.statements.lock();
         let mut statements = statements.unwrap_or_else(PoisonError::into_inner);
-        let made = statements
-            .entry(shape)
-            .or_insert_with(|| AssertSqlSafe(decision(&self.table.name, shape)).into_sql_str());
+        let made = statements.entry(shape).or_insert_with(|| {
+            AssertSqlSafe(decision::statement(&self.table.name, shape)).into_sql_str()
+        });
         made.clone()
     }
 
@@ -113,7 +116,11 @@ impl PostgresStore {
     ) -> Result<Vec<Told>, Failure> {
         let (statement, now) = (self.statement(shape), self.table.now());
         self.connections
-            .with(move |connection| Box::pin(decide(connection, statement, now, shape, asked)))
+            .with(move |connection| {
+                Box::pin(async move {
+                    decision::decide(connection, statement, now, shape, &asked).await
+                })
+            })
             .await
     }
 
@@ -336,123 +343,4 @@ fn bind_rows<'q>(
         query = query.bind(column);
     }
     query
-}
-
-/// The statement that decides checks of a shape. Its parameters are the time, and a list of each column of what is asked.
-///
-/// Rows that are there and locked are written as if they were added: an `UPDATE` has to be joined with them, which, planned while the
-/// table is small, reads all of it once it is large.
-fn decision(table: &str, shape: Shape) -> String {
-    let steps = Steps {
-        dialect: Dialect::Postgres,
-        shape,
-    };
-    // Numbers of 64 bits, or of any size.
-    let (wide, text) = if shape.narrow {
-        ("", "int8[]")
-    } else {
-        ("::numeric", "text[]")
-    };
-    let number = shape.algorithm.number();
-    let (mut lists, mut names, mut numbers) = (String::new(), String::new(), String::new());
-    let (mut held, mut stored) = (String::new(), String::new());
-    let (mut set, mut added, mut values) = (String::new(), String::new(), String::new());
-    let mut told = String::new();
-    for i in 1..=shape.rates {
-        let first = 6 + 4 * (i - 1);
-        // Nothing can go wrong with strings.
-        let _ = write!(
-            lists,
-            ", ${first}::int8[], ${}::int8[], ${}::{text}, ${}::{text}",
-            first + 1,
-            first + 2,
-            first + 3
-        );
-        let _ = write!(names, ", p{i}, q{i}, f{i}, c{i}");
-        let _ = write!(held, ", p{i} AS k{i}, w{i}, r{i}, o{i}");
-        let _ = write!(
-            told,
-            ", told.k{i}, told.w{i}::int8, told.r{i}::int8, told.o{i}::int8"
-        );
-        for column in ["p", "q", "f", "c"] {
-            let _ = write!(numbers, ", {column}{i}{wide}");
-        }
-        let _ = write!(stored, ", k{i}");
-        for column in ["w", "r", "o"] {
-            let _ = write!(stored, ", {column}{i}{wide}");
-        }
-        for (column, next) in [("p", "p"), ("w", "nw"), ("r", "nr"), ("o", "no")] {
-            let _ = write!(set, ", {column}{i} = excluded.{column}{i}");
-            let _ = write!(added, ", {column}{i}");
-            let _ = write!(values, ", {next}{i}::int8");
-        }
-    }
-    let more = match shape.rates {
-        RATES => "FALSE".to_owned(),
-        rates => format!("p{} IS NOT NULL", rates + 1),
-    };
-    let (used, admits, next) = (steps.used("seen"), steps.told("used"), steps.next("told"));
-    format!(
-        "WITH ask AS MATERIALIZED (SELECT name, asked{wide}, takes{wide}, delay{wide}{numbers}, place \
-           FROM unnest($2::text[], $3::int8[], $4::int8[], $5::int8[]{lists}) WITH ORDINALITY \
-           AS a(name, asked, takes, delay{names}, place)), \
-         held AS MATERIALIZED (SELECT name, state, expires, a, {more} AS more{held} \
-           FROM {table} WHERE name = ANY($2) ORDER BY name FOR UPDATE), \
-         clock AS MATERIALIZED (SELECT {NOW}{wide} AS now FROM (SELECT count(*) FROM held) AS locked), \
-         seen AS MATERIALIZED (SELECT ask.*, held.name IS NOT NULL AS known, COALESCE(held.state, '') AS state, a, \
-           COALESCE(held.state <> '' OR held.a <> {number}, FALSE) AS others, COALESCE(more, FALSE) AS more, \
-           COALESCE(held.expires, 0){wide} AS expires, clock.now{stored} \
-           FROM clock CROSS JOIN ask LEFT JOIN held ON held.name = ask.name), \
-         used AS MATERIALIZED ({used}), told AS MATERIALIZED ({admits}), next AS MATERIALIZED ({next}), \
-         changed AS (INSERT INTO {table} (name, state, expires, a{added}) \
-           SELECT name, '', next_expires::int8, {number}{values} FROM next WHERE known \
-           ON CONFLICT (name) DO UPDATE SET a = excluded.a, expires = excluded.expires{set} RETURNING name), \
-         added AS (INSERT INTO {table} (name, state, expires, a{added}) \
-           SELECT name, '', next_expires::int8, {number}{values} \
-           FROM next WHERE NOT known ORDER BY name ON CONFLICT (name) DO NOTHING RETURNING name) \
-         SELECT told.now::int8, told.n::int8, \
-           told.n < 1 OR changed.name IS NOT NULL OR added.name IS NOT NULL, told.state, told.a{told} \
-         FROM told LEFT JOIN changed ON changed.name = told.name LEFT JOIN added ON added.name = told.name \
-         ORDER BY told.place"
-    )
-}
-
-async fn decide(
-    connection: &mut PgConnection,
-    statement: SqlStr,
-    now: Option<i64>,
-    shape: Shape,
-    asked: Vec<Asked>,
-) -> Result<Vec<Told>, sqlx::Error> {
-    fn column<T>(asked: &[Asked], of: impl Fn(&Asked) -> T) -> Vec<T> {
-        asked.iter().map(of).collect()
-    }
-    // Bounded by a century.
-    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let mut query = sqlx::query(statement)
-        .bind(now)
-        .bind(asked.iter().map(|it| &*it.name).collect::<Vec<_>>())
-        .bind(column(&asked, |it| i64::from(it.count)))
-        .bind(column(&asked, |it| i64::from(it.takes)))
-        .bind(column(&asked, |it| number(it.delay)));
-    for rate in 0..shape.rates {
-        query = query
-            .bind(column(&asked, |it| number(it.numbers[rate].period)))
-            .bind(column(&asked, |it| i64::from(it.numbers[rate].q)));
-        for of in [|it: &Numbers| it.capacity, |it: &Numbers| it.takes] {
-            query = if shape.narrow {
-                // Which is what that says.
-                let number = |number: u128| i64::try_from(number).unwrap_or(i64::MAX);
-                query.bind(column(&asked, |it| number(of(&it.numbers[rate]))))
-            } else {
-                query.bind(column(&asked, |it| of(&it.numbers[rate]).to_string()))
-            };
-        }
-    }
-    let rows = query.fetch_all(connection).await?;
-    let told = rows.into_iter().map(|row| {
-        let before = row::read(&row, 3, shape.rates)?.bytes();
-        Told::new(row.try_get(0)?, row.try_get(1)?, before, row.try_get(2)?)
-    });
-    told.collect()
 }
