@@ -80,7 +80,7 @@ pub use builder::{Durability, MongoBuilder};
 /// admitted counts for longer, by the difference at most.
 ///
 /// A command reads the clock when it begins. Of two that come at the same time, the one that read it first may write
-/// last; it takes the other's time then, if that is less than a second later. More is a clock that stepped back.
+/// last; it takes the other's time then, if that is a second later at most. More is a clock that stepped back.
 ///
 /// # Durability
 ///
