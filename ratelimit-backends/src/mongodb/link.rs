@@ -9,20 +9,44 @@ use mongodb::options::{SelectionCriteria, TransactionOptions};
 use mongodb::{Client, ClientSession, Database};
 use ratelimit_core::{Error, ErrorKind};
 use tokio::runtime::{Handle, Id};
+use tokio::sync::oneshot;
 
 use super::errors::{Failure, failure, refused_concern};
 use super::target::Source;
 use crate::within::within;
 
-/// Of how many runtimes the clients are kept.
-const RUNTIMES: usize = 8;
-
 pub(super) struct Link {
     source: Source,
     database: String,
     closed: AtomicBool,
-    /// Those of our own, by the runtime on which their connections are.
-    clients: Mutex<Vec<(Id, Client)>>,
+    /// Those of our own.
+    clients: Mutex<Vec<Own>>,
+}
+
+/// A client that was made here.
+struct Own {
+    /// On which its connections are.
+    runtime: Id,
+    client: Client,
+    /// A task there waits for its end, and so tells whether the runtime is still there.
+    ends: oneshot::Sender<()>,
+}
+
+impl Own {
+    /// On this runtime, which is told to keep it.
+    fn new(runtime: &Handle, client: Client) -> Self {
+        let (ends, ended) = oneshot::channel();
+        runtime.spawn(async move { drop(ended.await) });
+        Self {
+            runtime: runtime.id(),
+            client,
+            ends,
+        }
+    }
+
+    fn is_forsaken(&self) -> bool {
+        self.ends.is_closed()
+    }
 }
 
 impl Link {
@@ -35,7 +59,7 @@ impl Link {
         }
     }
 
-    fn clients(&self) -> MutexGuard<'_, Vec<(Id, Client)>> {
+    fn clients(&self) -> MutexGuard<'_, Vec<Own>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -52,10 +76,10 @@ impl Link {
         if let Source::Given(client) = &self.source {
             return Ok(client.clone());
         }
-        let runtime = Handle::try_current().map_err(|_| no_runtime())?.id();
-        let known = |clients: &[(Id, Client)]| {
-            let mut known = clients.iter().filter(|it| it.0 == runtime);
-            known.next().map(|it| it.1.clone())
+        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let known = |clients: &[Own]| {
+            let mut known = clients.iter().filter(|it| it.runtime == runtime.id());
+            known.next().map(|it| it.client.clone())
         };
         if let Some(client) = known(&self.clients()) {
             return Ok(client);
@@ -68,10 +92,10 @@ impl Link {
             return Ok(client);
         }
         let client = Client::with_options(options).map_err(|error| failure(&error))?;
-        let gone = (clients.len() == RUNTIMES).then(|| clients.remove(0));
-        clients.push((runtime, client.clone()));
+        let forsaken: Vec<_> = clients.extract_if(.., |it| it.is_forsaken()).collect();
+        clients.push(Own::new(&runtime, client.clone()));
         drop(clients);
-        drop(gone);
+        drop(forsaken);
         Ok(client)
     }
 
@@ -135,10 +159,10 @@ impl Link {
         self.closed.store(true, Ordering::Release);
         let clients: Vec<_> = self.clients().drain(..).collect();
         let here = Handle::try_current().map(|it| it.id()).ok();
-        for (runtime, client) in clients {
+        for own in clients {
             // What is on another runtime is closed there, when the client goes.
-            if Some(runtime) == here {
-                let shut = core::pin::pin!(async { client.shutdown().immediate(true).await });
+            if Some(own.runtime) == here {
+                let shut = core::pin::pin!(async { own.client.shutdown().immediate(true).await });
                 let _ = within(bound, shut).await;
             }
         }
