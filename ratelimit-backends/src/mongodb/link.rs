@@ -177,7 +177,8 @@ fn told(answer: Result<Document, mongodb::error::Error>) -> Result<Document, Fai
     }
 }
 
-fn primary() -> SelectionCriteria {
+/// The server that writes.
+pub(super) fn primary() -> SelectionCriteria {
     SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary)
 }
 

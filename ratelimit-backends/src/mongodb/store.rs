@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use mongodb::options::{TransactionOptions, WriteConcern};
+use mongodb::options::{ReadConcern, TransactionOptions, WriteConcern};
 use ratelimit_core::{Clock, Error, ErrorKind, Timestamp};
 
 use super::document::{BEFORE, EXPIRES, Stored, VERSION};
 use super::errors::{Failure, OTHER_VERSION, nonsense, told_by_server};
-use super::link::Link;
+use super::link::{Link, primary};
 use super::template::Template;
 
 /// The index by which the server removes what is over.
@@ -143,8 +143,11 @@ impl Store {
 
     /// The same for all of them, or none.
     pub(super) async fn swap_all(&self, swaps: &[Swap]) -> Result<bool, Failure> {
+        // Whatever the URL says of reads: no transaction could do with that.
         let options = TransactionOptions::builder()
             .write_concern(self.concern.clone())
+            .read_concern(ReadConcern::local())
+            .selection_criteria(primary())
             .build();
         let command = self.update(swaps);
         // What fails in a transaction ends it.
