@@ -13,9 +13,13 @@ use super::MongoBackend;
 use super::exchange::version;
 use super::store::Swap;
 use crate::stepwise::Work;
+use crate::within::sleep;
 
 /// The oldest that does: 4.4.
 const OLDEST: i32 = 9;
+
+/// How long nobody asks whether there is a server after all.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is written is over after a millisecond.
 const PROBE: Rate = match Rate::parse("1000/s") {
@@ -39,6 +43,8 @@ pub(super) async fn check(
                 if !waits || started.elapsed() >= patience {
                     return Err(failure.error);
                 }
+                // Some failures come at once.
+                sleep(PAUSE)?.await;
             }
         }
     };
@@ -49,7 +55,8 @@ pub(super) async fn check(
             .await?;
     }
     let policy = Policy::new("probe", Algorithm::TokenBucket, PROBE);
-    let key = KeyBuf::of("probe");
+    // It is nobody's, also not that of somebody else who starts at the same time.
+    let key = KeyBuf::of(&version());
     let check = Check::new(&policy, policy.limits(), key.as_ref());
     let first = |answers: Answers| answers.into_iter().next().map_or(Ok(()), |it| it.map(drop));
     first(backend.decide_batch(&[check], Join::Each).await?)?;
