@@ -244,7 +244,8 @@ impl MongoBuilder {
     ///
     /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ratelimit_core::ErrorKind::Timeout): it is not there, or does not answer;
     /// - [`Refused`](ratelimit_core::ErrorKind::Refused): wrong password, rights that are missing, a secondary;
-    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): another index on the same field, or the options are wrong;
+    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): another index on the same field, a collection that will not do (a view,
+    ///   one that is capped, one with a collation), or the options are wrong;
     /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): the server is older than 4.4.
     pub async fn connect(self) -> Result<MongoBackend, Error> {
         let patience = self.options.connect_timeout;

@@ -27,7 +27,7 @@ const PROBE: Rate = match Rate::parse("1000/s") {
     Err(_) => panic!("it is a rate"),
 };
 
-/// Makes the index if it is to be made, and tries all that will be done. It waits so long for a server.
+/// Looks at the collection, makes the index if it is to be made, and tries all that will be done. It waits so long for a server.
 pub(super) async fn check(
     backend: &MongoBackend,
     create_index: bool,
@@ -49,6 +49,7 @@ pub(super) async fn check(
         }
     };
     suits(&hello)?;
+    client.again_and_again(|| client.store.is_suited()).await?;
     if create_index {
         client
             .again_and_again(|| client.store.create_index())

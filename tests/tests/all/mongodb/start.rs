@@ -71,6 +71,76 @@ async fn an_index_that_is_another() {
         .await;
 }
 
+/// What would forget keys, or take one for another.
+#[tokio::test]
+async fn a_collection_that_will_not_do() {
+    let server = MongoDb::start();
+    let database = admin(&server).await.client().database("ratelimit");
+    for (name, options, what) in [
+        (
+            "capped",
+            doc! { "capped": true, "size": 65_536 },
+            "is capped",
+        ),
+        (
+            "folded",
+            doc! { "collation": { "locale": "en", "strength": 1 } },
+            "has the collation `en`",
+        ),
+        (
+            "view",
+            doc! { "viewOn": "other", "pipeline": [] },
+            "is a view",
+        ),
+        (
+            "series",
+            doc! { "timeseries": { "timeField": "expires" } },
+            "is a timeseries",
+        ),
+    ] {
+        let mut command = doc! { "create": name };
+        command.extend(options);
+        database.run_command(command).await.expect("a collection");
+        let error = says(MongoBackend::builder(server.url()).collection(name)).await;
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error:?}");
+        assert!(error.message().contains(what), "{error:?}");
+    }
+    let simple = doc! { "create": "simple", "collation": { "locale": "simple" } };
+    database.run_command(simple).await.expect("a collection");
+    let backend = MongoBackend::builder(server.url()).collection("simple");
+    backend.connect().await.expect("it will do").close().await;
+}
+
+/// What others ask with by the same URL.
+#[tokio::test]
+async fn what_a_url_says_of_reads_does_not_matter() {
+    let server = MongoDb::start();
+    let (one, other) = (KeyBuf::of("one"), KeyBuf::of("other"));
+    let policy = policy(Algorithm::TokenBucket, "9/h");
+    for (round, options) in [
+        "readPreference=secondaryPreferred",
+        "readPreference=secondary",
+        "readConcernLevel=linearizable",
+        "readConcernLevel=majority",
+        "retryWrites=false&retryReads=false",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let url = server
+            .url()
+            .replace("directConnection=true", "replicaSet=rs0");
+        let builder = MongoBackend::builder(format!("{url}&{options}")).timeout(PATIENCE);
+        let backend = builder.connect().await.expect(options);
+        let checks = [&one, &other].map(|key| Check::new(&policy, policy.limits(), key.as_ref()));
+        for answer in backend.decide(&checks, Join::All).await {
+            let left = answer.expect(options).remaining();
+            assert_eq!(usize::try_from(left), Ok(8 - round), "{options}");
+        }
+        backend.close().await;
+    }
+}
+
 #[tokio::test]
 async fn nobody_is_there() {
     let url = "mongodb://127.0.0.1:1/?directConnection=true";
