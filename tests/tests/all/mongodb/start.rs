@@ -334,6 +334,14 @@ fn options_that_cannot_be() {
             MongoBackend::builder("mongodb://user:se/cret@host/"),
             "the URL is wrong",
         ),
+        (
+            MongoBackend::builder("mongodb://:sec/ret:cret@host/"),
+            "the URL is wrong",
+        ),
+        (
+            MongoBackend::builder("mongodb://sec:se%63ret@host:cret/"),
+            "the URL is wrong",
+        ),
         (MongoBackend::builder("mongodb://host/?w=0"), "w=0"),
         (with().timeout(Duration::ZERO), "a timeout of zero"),
         (with().connections(0), "connections is 0"),
@@ -344,6 +352,7 @@ fn options_that_cannot_be() {
         (with().database("a/b"), "the database is"),
         (with().prefix("it's"), "the prefix is"),
         (with().prefix("p".repeat(96)), "95 letters"),
+        (with().max_log(100_001), "up to 100000"),
     ] {
         let debug = format!("{builder:?}");
         assert!(!debug.contains("secret"), "{debug}");
