@@ -8,11 +8,11 @@ use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::{SelectionCriteria, TransactionOptions};
 use mongodb::{Client, ClientSession, Database};
 use ratelimit_core::{Error, ErrorKind};
-use tokio::runtime::{Handle, Id};
-use tokio::sync::oneshot;
+use tokio::runtime::Handle;
 
 use super::errors::{Failure, failure, refused_concern};
 use super::target::Source;
+use crate::runtimes::Runtimes;
 use crate::within::within;
 
 pub(super) struct Link {
@@ -20,33 +20,7 @@ pub(super) struct Link {
     database: String,
     closed: AtomicBool,
     /// Those of our own.
-    clients: Mutex<Vec<Own>>,
-}
-
-/// A client that was made here.
-struct Own {
-    /// On which its connections are.
-    runtime: Id,
-    client: Client,
-    /// A task there waits for its end, and so tells whether the runtime is still there.
-    ends: oneshot::Sender<()>,
-}
-
-impl Own {
-    /// On this runtime, which is told to keep it.
-    fn new(runtime: &Handle, client: Client) -> Self {
-        let (ends, ended) = oneshot::channel();
-        runtime.spawn(async move { drop(ended.await) });
-        Self {
-            runtime: runtime.id(),
-            client,
-            ends,
-        }
-    }
-
-    fn is_forsaken(&self) -> bool {
-        self.ends.is_closed()
-    }
+    clients: Mutex<Runtimes<Client>>,
 }
 
 impl Link {
@@ -59,7 +33,7 @@ impl Link {
         }
     }
 
-    fn clients(&self) -> MutexGuard<'_, Vec<Own>> {
+    fn clients(&self) -> MutexGuard<'_, Runtimes<Client>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,25 +51,21 @@ impl Link {
             return Ok(client.clone());
         }
         let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-        let known = |clients: &[Own]| {
-            let mut known = clients.iter().filter(|it| it.runtime == runtime.id());
-            known.next().map(|it| it.client.clone())
-        };
-        if let Some(client) = known(&self.clients()) {
+        let known = |clients: &mut Runtimes<Client>| clients.of(runtime.id()).cloned();
+        if let Some(client) = known(&mut self.clients()) {
             return Ok(client);
         }
         let options = self.source.options().await?;
         let mut clients = self.clients();
         // Somebody else may have made it meanwhile; nobody makes one that nobody would close.
         self.is_open()?;
-        if let Some(client) = known(&clients) {
+        if let Some(client) = known(&mut clients) {
             return Ok(client);
         }
         let client = Client::with_options(options).map_err(|error| failure(&error))?;
-        let forsaken: Vec<_> = clients.extract_if(.., |it| it.is_forsaken()).collect();
-        clients.push(Own::new(&runtime, client.clone()));
+        let left = clients.add(&runtime, client.clone());
         drop(clients);
-        drop(forsaken);
+        drop(left);
         Ok(client)
     }
 
@@ -157,12 +127,12 @@ impl Link {
     /// Lets go of the connections of our own.
     pub(super) async fn close(&self, bound: Duration) {
         self.closed.store(true, Ordering::Release);
-        let clients: Vec<_> = self.clients().drain(..).collect();
+        let clients: Vec<_> = self.clients().take().collect();
         let here = Handle::try_current().map(|it| it.id()).ok();
-        for own in clients {
+        for (runtime, client) in clients {
             // What is on another runtime is closed there, when the client goes.
-            if Some(own.runtime) == here {
-                let shut = core::pin::pin!(async { own.client.shutdown().immediate(true).await });
+            if Some(runtime) == here {
+                let shut = core::pin::pin!(async { client.shutdown().immediate(true).await });
                 let _ = within(bound, shut).await;
             }
         }
