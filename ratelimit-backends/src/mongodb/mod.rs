@@ -71,6 +71,8 @@ pub use builder::{Durability, MongoBuilder};
 ///
 /// Several keys as one decision need a replica set (one of a single node will do) or a sharded cluster; where there are
 /// no transactions they are refused, as [`Unsupported`](ratelimit_core::ErrorKind::Unsupported).
+/// A process that dies in the midst of a transaction leaves its keys locked until the server gives it up
+/// (`transactionLifetimeLimitSeconds`, a minute unless it was changed): until then, who asks for one of them has no answer in time.
 ///
 /// # Time
 ///

@@ -150,6 +150,20 @@ async fn nobody_is_there() {
     assert!(error.is_temporary());
 }
 
+/// Whoever is there instead waits for more, or hangs up.
+#[tokio::test]
+async fn what_is_no_mongodb() {
+    let redis = ratelimit_tests::servers::redis::Redis::start();
+    let memcached = ratelimit_tests::servers::memcached::Memcached::start();
+    for port in [redis.port(), memcached.port()] {
+        let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+        let builder = MongoBackend::builder(url).connect_timeout(Duration::from_millis(300));
+        let error = builder.connect().await.expect_err("it is none");
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
+        assert!(error.message().contains(&port.to_string()), "{error:?}");
+    }
+}
+
 /// The index is the server's business: what is over goes without anybody asking for it.
 #[tokio::test]
 async fn what_is_over_is_removed() {
