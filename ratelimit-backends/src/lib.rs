@@ -37,6 +37,8 @@ mod names;
 mod options;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "memcached", feature = "mongodb"))]
+mod runtimes;
 #[cfg(any(feature = "_sql", feature = "mongodb"))]
 #[cfg_attr(
     not(any(feature = "mysql", feature = "postgres")),

@@ -1,6 +1,7 @@
 //! The shared step: what a caller's questions make of the states of their keys, for stores that compare and swap, or
 //! lock what they change.
 
+use core::time::Duration;
 use std::collections::HashMap;
 
 use ratelimit_core::{
@@ -115,6 +116,8 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) now: Timestamp,
+    /// How far a state may lie ahead of it without a step back of the clock.
+    slack: Duration,
     pub(crate) states: Vec<KeyState>,
     /// Why what is there is no state; it is not replaced then.
     faults: Vec<Option<Error>>,
@@ -146,6 +149,14 @@ impl Found {
         found
     }
 
+    /// The same where the time was read by another clock than those of others, or before they changed the states: what lies
+    /// ahead by that much at most is what they did since.
+    #[cfg(any(feature = "cas", feature = "mongodb"))]
+    pub(crate) fn with_slack(mut self, slack: Duration) -> Self {
+        self.slack = slack;
+        self
+    }
+
     /// Whether a key has a state, which may be replaced.
     pub(crate) fn is_sound(&self, place: usize) -> bool {
         self.faults[place].is_none()
@@ -160,9 +171,11 @@ impl Found {
     ) -> Answers {
         let Self {
             now,
+            slack,
             states,
             faults,
         } = self;
+        let instant = |state: &KeyState, check: &Check<'_>| instant(state, check, *now, *slack);
         let places = &batch.places[..];
         match work {
             Work::Decide(checks, join) => {
@@ -170,15 +183,16 @@ impl Found {
                     let fault = faults[places[index]].clone();
                     fault.or_else(|| refuse(capabilities, &checks[index]))
                 };
-                decide(checks, places, states, join, *now, refuse)
+                decide(checks, places, states, join, instant, refuse)
             }
             Work::Peek(checks) => {
                 let checks = checks.iter().zip(places);
                 let peek = |(check, place): (&Check<'_>, &usize)| {
                     let fault = faults[*place].clone();
+                    let state = &states[*place];
                     match fault.or_else(|| refuse(capabilities, check)) {
                         Some(error) => Err(error),
-                        None => Ok(states[*place].peek(check, *now)),
+                        None => Ok(state.peek(check, instant(state, check))),
                     }
                 };
                 checks.map(peek).collect()
@@ -187,11 +201,27 @@ impl Found {
                 let adjusts = adjusts.iter().zip(places);
                 let adjust = |(adjust, place): (&Adjust<'_>, &usize)| match &faults[*place] {
                     Some(error) => Err(error.clone()),
-                    None => Ok(states[*place].adjust(adjust, *now)),
+                    None => {
+                        let now = instant(&states[*place], &adjust.check);
+                        Ok(states[*place].adjust(adjust, now))
+                    }
                 };
                 adjusts.map(adjust).collect()
             }
         }
+    }
+}
+
+/// When a check is decided: now, or at the newest instant of the state, if that lies ahead by `slack` at most.
+fn instant(state: &KeyState, check: &Check<'_>, now: Timestamp, slack: Duration) -> Timestamp {
+    if slack.is_zero() {
+        return now;
+    }
+    let newest = state.newest_under(check.limits);
+    if newest.since(now) <= slack {
+        now.max(newest)
+    } else {
+        now
     }
 }
 
@@ -242,13 +272,13 @@ pub(crate) fn no_state() -> Error {
 }
 
 /// Decides checks on the states of their keys, which change as the checks are charged. `places` says
-/// which state each check is about, `refuse` which of them cannot be decided at all.
+/// which state each check is about, `instant` when it is decided, `refuse` which of them cannot be decided at all.
 pub(crate) fn decide(
     checks: &[Check<'_>],
     places: &[usize],
     states: &mut [KeyState],
     join: Join,
-    now: Timestamp,
+    instant: impl Fn(&KeyState, &Check<'_>) -> Timestamp,
     refuse: impl Fn(usize) -> Option<Error>,
 ) -> Answers {
     match join {
@@ -257,11 +287,14 @@ pub(crate) fn decide(
             checks
                 .map(|(index, (check, place))| match refuse(index) {
                     Some(error) => Err(error),
-                    None => Ok(states[*place].decide(check, now)),
+                    None => {
+                        let now = instant(&states[*place], check);
+                        Ok(states[*place].decide(check, now))
+                    }
                 })
                 .collect()
         }
-        Join::All => decide_all(checks, places, states, now, refuse),
+        Join::All => decide_all(checks, places, states, instant, refuse),
     }
 }
 
@@ -269,7 +302,7 @@ fn decide_all(
     checks: &[Check<'_>],
     places: &[usize],
     states: &mut [KeyState],
-    now: Timestamp,
+    instant: impl Fn(&KeyState, &Check<'_>) -> Timestamp,
     refuse: impl Fn(usize) -> Option<Error>,
 ) -> Answers {
     let refused: Vec<_> = (0..checks.len()).map(refuse).collect();
@@ -277,6 +310,7 @@ fn decide_all(
     if refused.iter().all(Option::is_none) {
         let mut changed = states.to_vec();
         for (check, place) in checks.iter().zip(places) {
+            let now = instant(&changed[*place], check);
             let decision = changed[*place].decide(check, now);
             let allowed = decision.is_allowed();
             answers.push(decision);
@@ -295,7 +329,8 @@ fn decide_all(
         .iter()
         .zip(places)
         .map(|(check, place)| {
-            let left = states[*place].peek(check, now);
+            let state = &states[*place];
+            let left = state.peek(check, instant(state, check));
             Ok(left.with_outcome(Outcome::Denied))
         })
         .collect();

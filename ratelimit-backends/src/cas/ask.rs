@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ratelimit_core::{
-    Algorithm, Answers, Capabilities, Check, Clock, Error, ErrorKind, SystemClock, Timestamp,
+    Algorithm, Answers, Capabilities, Check, Clock, Error, ErrorKind, KeyState, Timestamp,
 };
 
 use super::store::{CasStore, Loaded, Swap};
@@ -18,6 +18,9 @@ use crate::within::sleep;
 /// The longest key.
 pub(super) const LONGEST: usize = 250;
 
+/// How far the clocks of processes may be apart without a step back: what one of them wrote lies so far ahead for others.
+pub(super) const SKEW: Duration = Duration::from_secs(10);
+
 /// The longest that is waited before it is tried again, and how long the first time.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(5));
 
@@ -26,7 +29,9 @@ pub(super) struct Client<S> {
     pub(super) store: S,
     pub(super) capabilities: Capabilities,
     pub(super) prefix: String,
-    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Whether it was given, for tests, and so is the same for everybody.
+    pub(super) injected: bool,
     pub(super) timeout: Duration,
     pub(super) retries: u32,
     /// How many calls may be under way at once in each part of the store. A key always has the same one, so that callers of
@@ -70,10 +75,25 @@ impl<S: CasStore> Client<S> {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        match &self.clock {
-            Some(clock) => clock.now(),
-            None => SystemClock.now(),
-        }
+        self.clock.now()
+    }
+
+    /// How far a state may lie ahead.
+    pub(super) fn skew(&self) -> Duration {
+        if self.injected { Duration::ZERO } else { SKEW }
+    }
+
+    /// What is stored of a state, and for how long; nothing where it equals a fresh one for every process. A window ends later
+    /// for one whose clock is behind; a bucket, and a log, need only the time that passes.
+    fn stored(&self, state: &KeyState, now: Timestamp) -> Change {
+        let skew = match state.algorithm() {
+            Algorithm::FixedWindow | Algorithm::SlidingWindowCounter => self.skew(),
+            _ => Duration::ZERO,
+        };
+        let behind = u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX);
+        let latest = Timestamp::from_nanos(now.as_nanos().saturating_sub(behind));
+        let (bytes, keep) = stored(state, latest, self.injected);
+        (bytes, Duration::from_millis(keep))
     }
 
     /// One load of the keys, and one swap of those that change. Returns those that others changed meanwhile: nothing was done
@@ -141,7 +161,8 @@ impl<S: CasStore> Client<S> {
         now: Timestamp,
     ) -> (Vec<Answers>, Option<Change>) {
         let read = core::iter::once(Some(before));
-        let mut found = Found::of(now, read, &[key.algorithm]);
+        let found = Found::of(now, read, &[key.algorithm]);
+        let mut found = found.with_slack(self.skew());
         let answer = |place: &usize| {
             questions[*place].work.with(|work| {
                 let batch = Batch::of_one_key(work);
@@ -152,17 +173,16 @@ impl<S: CasStore> Client<S> {
         if !found.is_sound(0) {
             return (answers, None);
         }
-        let injected = self.clock.is_some();
-        let (bytes, keep) = stored(&found.states[0], now, injected);
+        let (bytes, keep) = self.stored(&found.states[0], now);
         // What is over need not be removed: the store does so by itself.
         let was_over = || {
             let before = state(before, key.algorithm);
-            before.is_ok_and(|before| stored(&before, now, injected).0.is_empty())
+            before.is_ok_and(|before| self.stored(&before, now).0.is_empty())
         };
         if bytes == *before || (bytes.is_empty() && was_over()) {
             return (answers, None);
         }
-        (answers, Some((bytes, Duration::from_millis(keep))))
+        (answers, Some((bytes, keep)))
     }
 
     /// Lets others finish. Who was overtaken often waits for longer, and no two for as long as each other.

@@ -5,7 +5,9 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ratelimit_core::{Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, JoinScope};
+use ratelimit_core::{
+    Algorithm, AlgorithmSet, Capabilities, Clock, ClockKind, Error, JoinScope, SystemClock,
+};
 
 use super::CasBackend;
 use super::ask::{Client, LONGEST};
@@ -146,7 +148,11 @@ impl<S: CasStore> CasBuilder<S> {
             store,
             capabilities: options.capabilities(),
             prefix: options.prefix.clone(),
-            clock: options.clock.clone(),
+            injected: options.clock.is_some(),
+            clock: options
+                .clock
+                .clone()
+                .unwrap_or_else(|| Arc::new(SystemClock)),
             timeout: options.timeout,
             retries: options.retries,
             calls: u64::try_from(options.in_flight).unwrap_or(u64::MAX),

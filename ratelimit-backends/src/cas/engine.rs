@@ -181,7 +181,8 @@ impl<S: CasStore> CasBackend<S> {
             Ok(value) => Some(&**value),
             Err(_) => Some(&[][..]),
         });
-        let mut found = Found::of(client.now(), read, &batch.algorithms);
+        let found = Found::of(client.now(), read, &batch.algorithms);
+        let mut found = found.with_slack(client.skew());
         let peeked = found.answer(Work::Peek(checks), &batch, &client.capabilities);
         let peeked = peeked.into_iter().zip(&batch.places);
         peeked

@@ -58,9 +58,11 @@
 //! # Whose clock
 //!
 //! The store has none that could be asked together with a swap: the clock is this process's system clock, read between the load
-//! and the swap. All processes that share a store are to keep theirs in step: one whose clock is ahead by a second admits what
-//! the others would admit a second later, and they wait for it then; a clock that steps back never grants anything twice. The
-//! store is told only how long to keep a state, so that its own clock need not agree.
+//! and the swap. All processes that share a store are to keep theirs in step, as with NTP. Up to ten seconds apart, a key is
+//! admitted what its policy says, by the clock that is ahead: who is behind takes the newest instant of a state for now, and so
+//! waits for as long as it is behind. Farther apart, or when a clock steps back by more, what was admitted is moved back with it:
+//! nobody is locked out, but processes that take turns then let its time pass more than once. The store is told only how long
+//! to keep a state (a window for ten seconds more than it lasts), so that its own clock need not agree.
 //!
 //! # What is no state of ours
 //!
@@ -213,3 +215,6 @@ impl<S: CasStore> Backend for CasBackend<S> {
         Some(Arc::new(backend))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,8 +79,8 @@ impl MemcachedBuilder {
         self
     }
 
-    /// How many connections to each server are used at once, one or more; default 8. They are made when they are needed, and
-    /// as many merged calls can be under way.
+    /// How many connections to each server are used at once, one or more; default 8. They are made when they are needed, by each
+    /// runtime that asks, and as many merged calls can be under way.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
@@ -139,7 +139,7 @@ impl MemcachedBuilder {
     ///
     /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ratelimit_core::ErrorKind::Timeout): one is not there, or does not answer;
     /// - [`Protocol`](ratelimit_core::ErrorKind::Protocol): what is there is no memcached;
-    /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): it is older than version 1.6;
+    /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): it is older than version 1.6.10;
     /// - [`Refused`](ratelimit_core::ErrorKind::Refused): it wants a password, or has no memory;
     /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): it was started without compare-and-swap, a log does not fit into its
     ///   items, or the options are wrong.

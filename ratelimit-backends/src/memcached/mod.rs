@@ -33,10 +33,27 @@
 //! does not answer fails the calls that need it, and no others: its keys are not moved, which would be a fresh budget whenever
 //! one process does not reach it.
 //!
+//! A name that stands for several servers, as those of some clusters do, is none of one: each process may find another of them,
+//! with a budget of its own. Name each server.
+//!
+//! # Why no counters
+//!
+//! `ma` adds to a number and returns it, in one trip. But it adds what is then denied as well. A call that would still fit is
+//! denied for that, and so is one after a refund, or after the limit was raised; until the window is over, nobody can tell what was
+//! admitted. And a number has no room for a second rate, for the window before, or for a clock that steps back. It is exact for
+//! the calls of one unit under one `fixed_window` of one rate that never changes, and of which nothing is ever given back or put
+//! right; which calls will come is known to nobody who makes a key. So all that it could save is a trip of those
+//! that are admitted, where callers do not share theirs as it is.
+//!
 //! # What it cannot do
 //!
-//! TCP alone; no TLS, no login, as its client has neither. One decision is about one key
+//! It needs version 1.6.10 or later. TCP alone; no TLS, no login, as its client has neither. One decision is about one key
 //! ([`JoinScope::OneKey`](ratelimit_core::JoinScope::OneKey)).
+//!
+//! # Where it runs
+//!
+//! Connections belong to the tokio runtime on which they were made: there are some for each runtime that asks. Callers that block
+//! have their own.
 //!
 //! - `builder`: the options; `welcome`: what is asked of a server at start-up.
 //! - `servers`: all of them, as a store that compares and swaps; `server`: one of them; `errors`: what is made of failures.

@@ -1,4 +1,4 @@
-//! [`Server`]: one server, to which its client connects when it is needed, and anew when that breaks.
+//! [`Server`]: one server, to which a client for each runtime connects when it is needed, and anew when that breaks.
 
 use core::pin::pin;
 use core::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use memcache::exp::{AsyncMetaClient, Operation};
 use ratelimit_core::{Error, ErrorKind};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 
 use super::errors::{failed, is_lost};
+use crate::runtimes::Runtimes;
 use crate::within::within;
 
 /// A server takes items of so many bytes, unless it was told otherwise.
@@ -36,10 +37,17 @@ pub(super) struct Server {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
+struct State {
+    ways: Runtimes<Way>,
+    closed: bool,
+}
+
 /// What came of an attempt to connect, once it is over.
 type Outcome = Option<Result<AsyncMetaClient, Error>>;
 
-struct State {
+/// The way to the server from one runtime.
+struct Way {
     client: Client,
     /// How long no attempt was made after the last one, which failed.
     waited: Option<Duration>,
@@ -52,7 +60,6 @@ enum Client {
     There(AsyncMetaClient),
     /// No attempt is made until then, after one that failed so.
     Refused(Instant, Error),
-    Closed,
 }
 
 impl Server {
@@ -61,10 +68,7 @@ impl Server {
             address,
             bounds,
             largest: AtomicUsize::new(ITEM - BESIDES),
-            state: Mutex::new(State {
-                client: Client::Missing,
-                waited: None,
-            }),
+            state: Mutex::default(),
         }
     }
 
@@ -127,6 +131,7 @@ impl Server {
             Found::ToMake(runtime, sender, coming) => {
                 let attempt = Attempt {
                     server: Arc::clone(self),
+                    runtime: runtime.id(),
                     sender,
                 };
                 runtime.spawn(attempt.run());
@@ -142,16 +147,38 @@ impl Server {
 
     fn found(&self) -> Result<Found, Error> {
         let mut state = self.state();
-        match &state.client {
-            Client::There(client) => return Ok(Found::There(client.clone())),
-            Client::Coming(coming) => return Ok(Found::Coming(coming.clone())),
-            Client::Refused(until, error) if Instant::now() < *until => return Err(error.clone()),
-            Client::Closed => return Err(closed()),
-            Client::Missing | Client::Refused(..) => {}
+        if state.closed {
+            return Err(closed());
         }
         let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let waited = match state.ways.of(runtime.id()) {
+            None => None,
+            Some(way) => match &way.client {
+                Client::There(client) => return Ok(Found::There(client.clone())),
+                Client::Coming(coming) => return Ok(Found::Coming(coming.clone())),
+                Client::Refused(until, error) if Instant::now() < *until => {
+                    return Err(error.clone());
+                }
+                Client::Missing | Client::Refused(..) => Some(way),
+            },
+        };
         let (sender, coming) = watch::channel(None);
-        state.client = Client::Coming(coming.clone());
+        let client = Client::Coming(coming.clone());
+        let left = match waited {
+            Some(way) => {
+                way.client = client;
+                Vec::new()
+            }
+            None => state.ways.add(
+                &runtime,
+                Way {
+                    client,
+                    waited: None,
+                },
+            ),
+        };
+        drop(state);
+        drop(left);
         Ok(Found::ToMake(runtime, sender, coming))
     }
 
@@ -182,39 +209,48 @@ impl Server {
         }
     }
 
-    /// The client is made anew, which finds out as well where the server is now.
+    /// The client of this runtime is made anew, which finds out as well where the server is now.
     fn is_broken(&self) {
-        let mut state = self.state();
-        if let Client::There(_) = state.client {
-            state.client = Client::Missing;
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if let Some(way) = self.state().ways.of(runtime.id())
+            && let Client::There(_) = way.client
+        {
+            way.client = Client::Missing;
         }
     }
 
     /// Lets go of its connections. What is under way still ends.
     pub(super) fn close(&self) {
-        self.state().client = Client::Closed;
+        let mut state = self.state();
+        state.closed = true;
+        let ways: Vec<_> = state.ways.take().collect();
+        drop(state);
+        drop(ways);
     }
 
-    fn made(&self, outcome: &Result<AsyncMetaClient, Error>) {
+    fn made(&self, runtime: Id, outcome: &Result<AsyncMetaClient, Error>) {
         let mut state = self.state();
-        if !matches!(state.client, Client::Coming(_)) {
+        let way = state.ways.of(runtime);
+        let Some(way) = way.filter(|way| matches!(way.client, Client::Coming(_))) else {
             return;
-        }
+        };
         match outcome {
             Ok(client) => {
-                state.client = Client::There(client.clone());
-                state.waited = None;
+                way.client = Client::There(client.clone());
+                way.waited = None;
             }
             Err(error) => {
                 let (shortest, longest) = self.bounds.back_off;
-                let wait = match state.waited {
+                let wait = match way.waited {
                     Some(before) => before.saturating_mul(2).clamp(shortest, longest),
                     None => shortest,
                 };
                 // Not all processes are to come back at the same instant.
                 let part = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
-                state.client = Client::Refused(Instant::now() + part, error.clone());
-                state.waited = Some(wait);
+                way.client = Client::Refused(Instant::now() + part, error.clone());
+                way.waited = Some(wait);
             }
         }
     }
@@ -233,6 +269,7 @@ enum Found {
 /// The making of a client, which tells of its end whatever happens.
 struct Attempt {
     server: Arc<Server>,
+    runtime: Id,
     sender: watch::Sender<Outcome>,
 }
 
@@ -243,7 +280,7 @@ impl Attempt {
     }
 
     fn tell(&self, outcome: Result<AsyncMetaClient, Error>) {
-        self.server.made(&outcome);
+        self.server.made(self.runtime, &outcome);
         self.sender.send_replace(Some(outcome));
     }
 }

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use super::errors::broken;
 use super::server::Server;
 
-/// The oldest version that has what is needed.
-const OLDEST: (u32, u32) = (1, 6);
+/// The oldest version that has the meta commands as they have been since.
+const OLDEST: (u32, u32, u32) = (1, 6, 10);
 
 /// No answer to what is asked here is longer.
 const LONGEST: u64 = 64 * 1024;
@@ -45,8 +45,8 @@ pub(super) async fn check(server: &Arc<Server>, prefix: &str, log: u32) -> Resul
     let says = ask(address, true).await?;
     if is_too_old(&says.version) {
         let message = format!(
-            "memcached at {address}: it has version {}, and {}.{} or later is needed",
-            says.version, OLDEST.0, OLDEST.1
+            "memcached at {address}: it has version {}, and {}.{}.{} or later is needed",
+            says.version, OLDEST.0, OLDEST.1, OLDEST.2
         );
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
@@ -161,8 +161,8 @@ async fn next(
 fn is_too_old(version: &str) -> bool {
     let mut numbers = version.split(|it: char| !it.is_ascii_digit());
     let mut number = || numbers.next()?.parse::<u32>().ok();
-    match (number(), number()) {
-        (Some(major), Some(minor)) => (major, minor) < OLDEST,
+    match (number(), number(), number()) {
+        (Some(major), Some(minor), patch) => (major, minor, patch.unwrap_or(u32::MAX)) < OLDEST,
         _ => false,
     }
 }
@@ -196,13 +196,14 @@ mod tests {
 
     #[test]
     fn versions_that_are_too_old() {
-        for old in ["1.5.22", "1.4.39", "0.9"] {
+        for old in ["1.6.9", "1.6.0", "1.5.22", "1.4.39", "0.9"] {
             assert!(is_too_old(old), "{old}");
         }
         for new in [
-            "1.6.0",
+            "1.6.10",
             "1.6.18_beta",
-            "1.7",
+            "1.7.0",
+            "1.6",
             "2.0.1",
             "",
             "unknown",

@@ -44,11 +44,15 @@ pub struct MongoBuilder {
     create_index: bool,
     durability: Option<Durability>,
     clock: Option<Arc<dyn Clock>>,
+    connections: Option<usize>,
     pub(super) options: Options,
 }
 
 /// Checks of one caller in one command.
 const LARGEST: usize = 512;
+
+/// Eight such logs, of 16 bytes for each unit, and what a document has besides are below the 16 MB that it can have.
+const LARGEST_LOG: u32 = 100_000;
 
 /// The longest prefix that leaves room for a name.
 const LONGEST_PREFIX: usize = 95;
@@ -66,6 +70,7 @@ impl MongoBuilder {
             create_index: true,
             durability: None,
             clock: None,
+            connections: None,
             options: Options {
                 timeout: MongoBackend::DEFAULT_TIMEOUT,
                 connect_timeout: Duration::from_secs(2),
@@ -136,7 +141,7 @@ impl MongoBuilder {
     /// How many connections to each server are used at once, one or more; default what the URL says, else 8. A client that was
     /// given has its own.
     pub fn connections(mut self, connections: usize) -> Self {
-        self.options.connections = connections;
+        self.connections = Some(connections);
         self
     }
 
@@ -159,7 +164,8 @@ impl MongoBuilder {
         self
     }
 
-    /// The largest limit that a `sliding_window` may have; default 10,000.
+    /// The largest limit that a `sliding_window` may have; default 10,000, and 100,000 at most: the logs of as many rates as a key
+    /// can have fit into a document.
     pub fn max_log(mut self, max_log: u32) -> Self {
         self.options.max_log = max_log;
         self
@@ -170,13 +176,8 @@ impl MongoBuilder {
     pub fn lazy(self) -> Result<MongoBackend, Error> {
         let database = self.check()?;
         prepare()?;
-        let bounds = target::Bounds {
-            connections: u32::try_from(self.options.connections).unwrap_or(u32::MAX),
-            timeout: self.options.timeout,
-            connect_timeout: self.options.connect_timeout,
-        };
         let store = Store {
-            link: Link::new(self.target.source(bounds)?, database),
+            link: Link::new(self.target.source(self.bounds())?, database),
             collection: self.collection.clone(),
             concern: self.concern()?,
             clock: self.clock.clone(),
@@ -201,6 +202,17 @@ impl MongoBuilder {
         })
     }
 
+    fn bounds(&self) -> target::Bounds {
+        target::Bounds {
+            connections: (
+                self.connections.map(narrow),
+                narrow(self.options.connections),
+            ),
+            timeout: self.options.timeout,
+            connect_timeout: self.options.connect_timeout,
+        }
+    }
+
     /// The same backend with connections of its own, if they can be made.
     pub(super) fn bridged(&self) -> Option<Self> {
         (!self.target.is_given()).then(|| self.clone())
@@ -221,22 +233,22 @@ impl MongoBuilder {
     }
 
     fn concern(&self) -> Result<WriteConcern, Error> {
-        let mut concern = WriteConcern::default();
+        let given = self.target.write_concern()?.unwrap_or_default();
+        let says_when = given.w.is_some() || given.journal.is_some();
         let (w, journal) = match self.durability {
-            None => match self.target.write_concern()? {
-                Some(given) if given.w.is_some() || given.journal.is_some() => return Ok(given),
-                Some(given) => {
-                    concern.w_timeout = given.w_timeout;
-                    (Acknowledgment::Nodes(1), false)
-                }
-                None => (Acknowledgment::Nodes(1), false),
-            },
-            Some(Durability::Primary) => (Acknowledgment::Nodes(1), false),
+            None if given.w == Some(Acknowledgment::Nodes(0)) => {
+                let message = "a write concern of `w=0` leaves no answer that could be a decision";
+                return Err(wrong(message));
+            }
+            None if says_when => return Ok(given),
+            None | Some(Durability::Primary) => (Acknowledgment::Nodes(1), false),
             Some(Durability::Journal) => (Acknowledgment::Nodes(1), true),
             Some(Durability::Majority) => (Acknowledgment::Majority, true),
         };
+        let mut concern = WriteConcern::default();
         concern.w = Some(w);
         concern.journal = Some(journal);
+        concern.w_timeout = given.w_timeout;
         Ok(concern)
     }
 
@@ -244,7 +256,8 @@ impl MongoBuilder {
     ///
     /// - [`Connection`](ratelimit_core::ErrorKind::Connection) or [`Timeout`](ratelimit_core::ErrorKind::Timeout): it is not there, or does not answer;
     /// - [`Refused`](ratelimit_core::ErrorKind::Refused): wrong password, rights that are missing, a secondary;
-    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): another index on the same field, or the options are wrong;
+    /// - [`Configuration`](ratelimit_core::ErrorKind::Configuration): another index on the same field, a collection that will not do (a view,
+    ///   one that is capped, one with a collation), or the options are wrong;
     /// - [`Unsupported`](ratelimit_core::ErrorKind::Unsupported): the server is older than 4.4.
     pub async fn connect(self) -> Result<MongoBackend, Error> {
         let patience = self.options.connect_timeout;
@@ -276,6 +289,13 @@ impl MongoBuilder {
     /// The database.
     fn check(&self) -> Result<String, Error> {
         self.options.check()?;
+        checks::some("connections", self.connections.unwrap_or(1))?;
+        if self.options.max_log > LARGEST_LOG {
+            return Err(wrong(format!(
+                "max_log is {}, and can be up to {LARGEST_LOG}: a document holds 16 MB",
+                self.options.max_log
+            )));
+        }
         checks::prefix(&self.prefix, LONGEST_PREFIX)?;
         let are = |text: &str, others: &[u8], longest: usize| {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
@@ -300,6 +320,10 @@ impl MongoBuilder {
     }
 }
 
+fn narrow(connections: usize) -> u32 {
+    u32::try_from(connections).unwrap_or(u32::MAX)
+}
+
 impl fmt::Debug for MongoBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongoBuilder")
@@ -309,5 +333,77 @@ impl fmt::Debug for MongoBuilder {
             .field("prefix", &self.prefix)
             .field("timeout", &self.options.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concern(url: &str, durability: Option<Durability>) -> Result<String, Error> {
+        let mut builder = MongoBackend::builder(url);
+        builder.durability = durability;
+        let concern = builder.concern()?;
+        Ok(format!(
+            "{:?} {:?} {:?}",
+            concern.w, concern.journal, concern.w_timeout
+        ))
+    }
+
+    #[test]
+    fn how_durable_is_said_by_the_builder_else_by_the_url() {
+        let wait = "Some(300ms)";
+        for (url, durability, expected) in [
+            (
+                "mongodb://a/",
+                None,
+                "Some(Nodes(1)) Some(false) None".to_owned(),
+            ),
+            (
+                "mongodb://a/?w=2",
+                None,
+                "Some(Nodes(2)) None None".to_owned(),
+            ),
+            (
+                "mongodb://a/?journal=true",
+                None,
+                "None Some(true) None".to_owned(),
+            ),
+            (
+                "mongodb://a/?wtimeoutMS=300",
+                None,
+                format!("Some(Nodes(1)) Some(false) {wait}"),
+            ),
+            (
+                "mongodb://a/?w=2&wtimeoutMS=300",
+                Some(Durability::Majority),
+                format!("Some(Majority) Some(true) {wait}"),
+            ),
+            (
+                "mongodb://a/?w=0",
+                Some(Durability::Journal),
+                "Some(Nodes(1)) Some(true) None".to_owned(),
+            ),
+        ] {
+            assert_eq!(concern(url, durability).unwrap(), expected, "{url}");
+        }
+        let error = concern("mongodb://a/?w=0", None).unwrap_err();
+        assert!(error.message().contains("w=0"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn how_many_connections_is_said_by_the_builder_else_by_the_url() {
+        for (url, said, expected) in [
+            ("mongodb://a/", None, 8),
+            ("mongodb://a/?maxPoolSize=3", None, 3),
+            ("mongodb://a/?maxPoolSize=3", Some(20), 20),
+            ("mongodb://a/", Some(2), 2),
+        ] {
+            let mut builder = MongoBackend::builder(url);
+            builder.connections = said;
+            let source = builder.target.source(builder.bounds()).unwrap();
+            let options = source.options().await.unwrap();
+            assert_eq!(options.max_pool_size, Some(expected), "{url} {said:?}");
+        }
     }
 }

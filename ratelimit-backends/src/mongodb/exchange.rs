@@ -1,10 +1,10 @@
 //! Questions whose answers are worked out here: what is there is read, and replaced if nobody else changed it since.
 
 use core::time::Duration;
+use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use ratelimit_core::{
-    Adjust, Algorithm, Answers, Check, Decision, Error, Join, KeyState, Limit, Timestamp,
-};
+use ratelimit_core::{Adjust, Algorithm, Answers, Check, Decision, Error, Join, KeyState, Limit};
 
 use super::ask::Client;
 use super::document::Stored;
@@ -26,8 +26,8 @@ const MOST_BYTES: usize = 8_000_000;
 /// What a log has for each entry.
 const ENTRY: usize = 16;
 
-/// How far the newest instant of a state may lie ahead without a step back of the clock: two calls may be carried out in
-/// another order than they read it.
+/// How far a state may lie ahead without a step back of the clock: of two calls at the same time the one that read it first may
+/// come last.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// What became of one key.
@@ -140,8 +140,8 @@ impl Client {
             places: vec![0; work.checks().count()],
         };
         let values = [found.state.as_deref()];
-        let mut read = Found::of(looked.now, values.into_iter(), &one.algorithms);
-        read.now = self.not_before(read.now, &read.states);
+        let read = Found::of(looked.now, values.into_iter(), &one.algorithms);
+        let mut read = read.with_slack(self.slack());
         let before = read.states[0].clone();
         let answers = read.answer(work, &one, &self.capabilities);
         let slack = work.checks().map(slack).min().unwrap_or_default();
@@ -203,8 +203,8 @@ impl Client {
                 .map(|name| looked.found.get(name).unwrap_or(&nothing))
                 .collect();
             let values = found.iter().map(|it| it.state.as_deref());
-            let mut read = Found::of(looked.now, values, &batch.algorithms);
-            read.now = self.not_before(read.now, &read.states);
+            let read = Found::of(looked.now, values, &batch.algorithms);
+            let mut read = read.with_slack(self.slack());
             let before = read.states.clone();
             let answers = read.answer(work, &batch, &self.capabilities);
             let slack = checks.iter().map(slack).min().unwrap_or_default();
@@ -236,15 +236,12 @@ impl Client {
         Err(Failure::overtaken().error)
     }
 
-    /// The time, or that of the newest of these states: of two calls at the same time the one that read the clock first may
-    /// come last. What lies further ahead is a clock that stepped back.
-    fn not_before(&self, now: Timestamp, states: &[KeyState]) -> Timestamp {
-        if self.store.clock.is_some() {
-            return now;
+    /// How far a state may lie ahead without a step back of the clock.
+    fn slack(&self) -> Duration {
+        match self.store.clock {
+            Some(_) => Duration::ZERO,
+            None => SLACK,
         }
-        let ahead = states.iter().map(KeyState::newest);
-        let ahead = ahead.filter(|newest| newest.since(now) <= SLACK).max();
-        ahead.unwrap_or(now).max(now)
     }
 
     /// How many of these keys can be looked at together: one at least.
@@ -304,9 +301,12 @@ impl Client {
     }
 }
 
-/// A version that no document has had.
+/// A version that no document has had. Processes that were one until now have the same random numbers ahead of them, and their
+/// number and the time apart.
 pub(super) fn version() -> i64 {
-    fastrand::i64(..)
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.map_or(0, |it| i64::from(it.subsec_nanos()));
+    fastrand::i64(..) ^ nanos ^ i64::from(process::id()) << 32
 }
 
 /// The places of the questions to each key.
@@ -350,5 +350,22 @@ impl<'a> Part<'a> {
 fn fill(answers: &mut [Option<Result<Decision, Error>>], error: &Error) {
     for answer in answers.iter_mut().filter(|it| it.is_none()) {
         *answer = Some(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn processes_with_the_same_random_numbers_have_other_versions() {
+        fastrand::seed(7);
+        let one = version();
+        // The system's clock may be a coarse one.
+        let other = (0..1_000_000).map(|_| {
+            fastrand::seed(7);
+            version()
+        });
+        assert!(other.into_iter().any(|other| other != one));
     }
 }

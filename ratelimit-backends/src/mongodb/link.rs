@@ -8,21 +8,19 @@ use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::{SelectionCriteria, TransactionOptions};
 use mongodb::{Client, ClientSession, Database};
 use ratelimit_core::{Error, ErrorKind};
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::Handle;
 
 use super::errors::{Failure, failure, refused_concern};
 use super::target::Source;
+use crate::runtimes::Runtimes;
 use crate::within::within;
-
-/// Of how many runtimes the clients are kept.
-const RUNTIMES: usize = 8;
 
 pub(super) struct Link {
     source: Source,
     database: String,
     closed: AtomicBool,
-    /// Those of our own, by the runtime on which their connections are.
-    clients: Mutex<Vec<(Id, Client)>>,
+    /// Those of our own.
+    clients: Mutex<Runtimes<Client>>,
 }
 
 impl Link {
@@ -35,7 +33,7 @@ impl Link {
         }
     }
 
-    fn clients(&self) -> MutexGuard<'_, Vec<(Id, Client)>> {
+    fn clients(&self) -> MutexGuard<'_, Runtimes<Client>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -52,26 +50,22 @@ impl Link {
         if let Source::Given(client) = &self.source {
             return Ok(client.clone());
         }
-        let runtime = Handle::try_current().map_err(|_| no_runtime())?.id();
-        let known = |clients: &[(Id, Client)]| {
-            let mut known = clients.iter().filter(|it| it.0 == runtime);
-            known.next().map(|it| it.1.clone())
-        };
-        if let Some(client) = known(&self.clients()) {
+        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let known = |clients: &mut Runtimes<Client>| clients.of(runtime.id()).cloned();
+        if let Some(client) = known(&mut self.clients()) {
             return Ok(client);
         }
         let options = self.source.options().await?;
         let mut clients = self.clients();
         // Somebody else may have made it meanwhile; nobody makes one that nobody would close.
         self.is_open()?;
-        if let Some(client) = known(&clients) {
+        if let Some(client) = known(&mut clients) {
             return Ok(client);
         }
         let client = Client::with_options(options).map_err(|error| failure(&error))?;
-        let gone = (clients.len() == RUNTIMES).then(|| clients.remove(0));
-        clients.push((runtime, client.clone()));
+        let left = clients.add(&runtime, client.clone());
         drop(clients);
-        drop(gone);
+        drop(left);
         Ok(client)
     }
 
@@ -133,7 +127,7 @@ impl Link {
     /// Lets go of the connections of our own.
     pub(super) async fn close(&self, bound: Duration) {
         self.closed.store(true, Ordering::Release);
-        let clients: Vec<_> = self.clients().drain(..).collect();
+        let clients: Vec<_> = self.clients().take().collect();
         let here = Handle::try_current().map(|it| it.id()).ok();
         for (runtime, client) in clients {
             // What is on another runtime is closed there, when the client goes.
@@ -153,7 +147,8 @@ fn told(answer: Result<Document, mongodb::error::Error>) -> Result<Document, Fai
     }
 }
 
-fn primary() -> SelectionCriteria {
+/// The server that writes.
+pub(super) fn primary() -> SelectionCriteria {
     SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary)
 }
 

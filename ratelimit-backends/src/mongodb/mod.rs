@@ -71,6 +71,8 @@ pub use builder::{Durability, MongoBuilder};
 ///
 /// Several keys as one decision need a replica set (one of a single node will do) or a sharded cluster; where there are
 /// no transactions they are refused, as [`Unsupported`](ratelimit_core::ErrorKind::Unsupported).
+/// A process that dies in the midst of a transaction leaves its keys locked until the server gives it up
+/// (`transactionLifetimeLimitSeconds`, a minute unless it was changed): until then, who asks for one of them has no answer in time.
 ///
 /// # Time
 ///
@@ -80,7 +82,7 @@ pub use builder::{Durability, MongoBuilder};
 /// admitted counts for longer, by the difference at most.
 ///
 /// A command reads the clock when it begins. Of two that come at the same time, the one that read it first may write
-/// last; it takes the other's time then, if that is less than a second later. More is a clock that stepped back.
+/// last; it takes the other's time then, if that is a second later at most. More is a clock that stepped back.
 ///
 /// # Durability
 ///

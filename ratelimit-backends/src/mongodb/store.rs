@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use mongodb::options::{TransactionOptions, WriteConcern};
+use mongodb::options::{ReadConcern, TransactionOptions, WriteConcern};
 use ratelimit_core::{Clock, Error, ErrorKind, Timestamp};
 
 use super::document::{BEFORE, EXPIRES, Stored, VERSION};
 use super::errors::{Failure, OTHER_VERSION, nonsense, told_by_server};
-use super::link::Link;
+use super::link::{Link, primary};
 use super::template::Template;
 
 /// The index by which the server removes what is over.
@@ -143,8 +143,11 @@ impl Store {
 
     /// The same for all of them, or none.
     pub(super) async fn swap_all(&self, swaps: &[Swap]) -> Result<bool, Failure> {
+        // Whatever the URL says of reads: no transaction could do with that.
         let options = TransactionOptions::builder()
             .write_concern(self.concern.clone())
+            .read_concern(ReadConcern::local())
+            .selection_criteria(primary())
             .build();
         let command = self.update(swaps);
         // What fails in a transaction ends it.
@@ -227,6 +230,43 @@ impl Store {
     /// What it says of itself.
     pub(super) async fn hello(&self) -> Result<Document, Failure> {
         self.link.run_admin(doc! { "hello": 1 }).await
+    }
+
+    /// Whether the collection takes each name for itself alone, and keeps it. Who may not look is not told.
+    pub(super) async fn is_suited(&self) -> Result<(), Failure> {
+        let command = doc! {
+            "listCollections": 1,
+            "filter": { "name": &self.collection },
+        };
+        let mut answer = match self.link.run(command).await {
+            Err(failure) if failure.error.kind() == ErrorKind::Refused => return Ok(()),
+            answer => answer?,
+        };
+        let found = first_batch(&mut answer).and_then(|mut batch| batch.pop());
+        let Some(Bson::Document(found)) = found else {
+            return Ok(());
+        };
+        let wrong = |what: String| {
+            let message = format!("the collection `{}` {what}", self.collection);
+            Error::new(ErrorKind::Configuration, message).into()
+        };
+        match found.get_str("type") {
+            Ok("collection") | Err(_) => {}
+            Ok(other) => return Err(wrong(format!("is a {other}, and has to be a collection"))),
+        }
+        let Ok(options) = found.get_document("options") else {
+            return Ok(());
+        };
+        if options.get_bool("capped").unwrap_or_default() {
+            return Err(wrong("is capped, and so would forget keys".to_owned()));
+        }
+        let collation = options.get_document("collation");
+        match collation.and_then(|it| it.get_str("locale")) {
+            Ok("simple") | Err(_) => Ok(()),
+            Ok(locale) => Err(wrong(format!(
+                "has the collation `{locale}`, by which it may take one key for another: it has to be one without"
+            ))),
+        }
     }
 
     /// Makes the index by which the server removes what is over, and the collection with it.

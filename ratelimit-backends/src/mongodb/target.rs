@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use mongodb::Client;
-use mongodb::options::{Acknowledgment, ClientOptions, ConnectionString, WriteConcern};
+use mongodb::options::{ClientOptions, ConnectionString, WriteConcern};
 use ratelimit_core::{Error, ErrorKind};
 
 use super::errors::failure;
@@ -22,7 +22,8 @@ pub(super) enum Target {
 /// How many connections there may be, and how long each thing may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    pub(super) connections: u32,
+    /// To each server: what was said, or else what the URL says, or else this.
+    pub(super) connections: (Option<u32>, u32),
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
 }
@@ -55,16 +56,11 @@ impl Target {
 
     /// The write concern that is named there.
     pub(super) fn write_concern(&self) -> Result<Option<WriteConcern>, Error> {
-        let concern = match self {
+        Ok(match self {
             Self::Url(url) => parsed(url)?.write_concern,
             Self::Options(options) => options.write_concern.clone(),
             Self::Client(client) => client.write_concern().cloned(),
-        };
-        if concern.as_ref().and_then(|it| it.w.as_ref()) == Some(&Acknowledgment::Nodes(0)) {
-            let message = "a write concern of `w=0` leaves no answer that could be a decision";
-            return Err(wrong(message.to_owned()));
-        }
-        Ok(concern)
+        })
     }
 
     /// Whether connections of our own can be made as well.
@@ -86,7 +82,8 @@ impl Source {
         };
         let at_most =
             |given: Option<Duration>, ours: Duration| Some(given.unwrap_or(ours).min(ours));
-        options.max_pool_size = options.max_pool_size.or(Some(bounds.connections));
+        let (said, usual) = bounds.connections;
+        options.max_pool_size = said.or(options.max_pool_size).or(Some(usual));
         options.connect_timeout = at_most(options.connect_timeout, bounds.connect_timeout);
         // Sooner than the call ends: who waits for a server is to learn why there is none.
         let selection = bounds.timeout.mul_f64(0.8);
@@ -112,13 +109,13 @@ fn parsed(url: &str) -> Result<ConnectionString, Error> {
     }
     ConnectionString::parse(url).map_err(|error| {
         let said = error.kind.to_string();
-        // The driver repeats what it cannot read.
+        // The driver repeats what it cannot read, in part or with its signs undone.
         let secret = url
             .split_once("://")
             .and_then(|(_, rest)| rest.rsplit_once('@'));
         let repeats = secret.is_some_and(|(secret, _)| {
-            let mut words = secret.split(':').filter(|word| !word.is_empty());
-            words.any(|word| said.contains(word))
+            let mut words = secret.split(|it: char| !it.is_alphanumeric());
+            words.any(|word| !word.is_empty() && said.contains(word))
         });
         if repeats {
             wrong("the URL is wrong in what stands before the `@`, or behind it".to_owned())

@@ -13,9 +13,13 @@ use super::MongoBackend;
 use super::exchange::version;
 use super::store::Swap;
 use crate::stepwise::Work;
+use crate::within::sleep;
 
 /// The oldest that does: 4.4.
 const OLDEST: i32 = 9;
+
+/// How long nobody asks whether there is a server after all.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is written is over after a millisecond.
 const PROBE: Rate = match Rate::parse("1000/s") {
@@ -23,7 +27,7 @@ const PROBE: Rate = match Rate::parse("1000/s") {
     Err(_) => panic!("it is a rate"),
 };
 
-/// Makes the index if it is to be made, and tries all that will be done. It waits so long for a server.
+/// Looks at the collection, makes the index if it is to be made, and tries all that will be done. It waits so long for a server.
 pub(super) async fn check(
     backend: &MongoBackend,
     create_index: bool,
@@ -39,17 +43,21 @@ pub(super) async fn check(
                 if !waits || started.elapsed() >= patience {
                     return Err(failure.error);
                 }
+                // Some failures come at once.
+                sleep(PAUSE)?.await;
             }
         }
     };
     suits(&hello)?;
+    client.again_and_again(|| client.store.is_suited()).await?;
     if create_index {
         client
             .again_and_again(|| client.store.create_index())
             .await?;
     }
     let policy = Policy::new("probe", Algorithm::TokenBucket, PROBE);
-    let key = KeyBuf::of("probe");
+    // It is nobody's, also not that of somebody else who starts at the same time.
+    let key = KeyBuf::of(&version());
     let check = Check::new(&policy, policy.limits(), key.as_ref());
     let first = |answers: Answers| answers.into_iter().next().map_or(Ok(()), |it| it.map(drop));
     first(backend.decide_batch(&[check], Join::Each).await?)?;

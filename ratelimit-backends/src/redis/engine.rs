@@ -168,8 +168,14 @@ impl RedisBackend {
             }
         }
         let mut states: Vec<KeyState> = states.into_iter().collect::<Option<_>>()?;
-        let answers =
-            stepwise::decide(checks, &batch.places, &mut states, Join::All, now, |_| None);
+        let answers = stepwise::decide(
+            checks,
+            &batch.places,
+            &mut states,
+            Join::All,
+            |_, _| now,
+            |_| None,
+        );
         let denied = answers.iter().flatten().all(|answer| !answer.is_allowed());
         denied.then_some(answers)
     }

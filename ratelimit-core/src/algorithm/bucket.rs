@@ -21,16 +21,26 @@ pub struct State {
 }
 
 impl State {
+    /// When it is full again, in these terms.
+    fn full_at(&self, terms: &Terms) -> Span {
+        if self.q == terms.q || self.full_at.part == 0 {
+            return self.full_at;
+        }
+        // The rate was changed: the fraction of a tick is rounded up, never down.
+        Span {
+            whole: self.full_at.whole.saturating_add(1),
+            part: 0,
+        }
+    }
+
+    /// The earliest instant at which it can have been charged: it never owes more than the fill time.
+    pub(super) fn charged_since(&self, terms: &Terms) -> u64 {
+        self.full_at(terms).minus(terms.fill, terms.q).ceil()
+    }
+
     /// The debt at `now`, at most the fill time; and whether it was more.
     pub(super) fn debt(&self, terms: &Terms, now: u64) -> (Span, bool) {
-        let mut full_at = self.full_at;
-        if self.q != terms.q && full_at.part > 0 {
-            // The rate was changed: the fraction of a tick is rounded up, never down.
-            full_at = Span {
-                whole: full_at.whole.saturating_add(1),
-                part: 0,
-            };
-        }
+        let full_at = self.full_at(terms);
         if full_at.whole < now {
             return (Span::default(), false);
         }

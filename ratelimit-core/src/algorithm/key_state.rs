@@ -360,6 +360,26 @@ impl KeyState {
         Timestamp::from_nanos(newest.unwrap_or(0))
     }
 
+    /// The same, as far as these limits tell: a bucket never owes more than the time in which it is
+    /// filled, and so was charged no longer than that before it is full again. Where a limit was
+    /// lowered since, what a bucket owes may lead to a later instant, at which it is empty.
+    pub fn newest_under(&self, limits: &Limits) -> Timestamp {
+        let limits = limits.as_slice();
+        let charged = limits.iter().enumerate().filter_map(|(rate, limit)| {
+            let terms = limit.terms();
+            // Two rates can have the same period: they go by their order then.
+            let before = limits[..rate].iter();
+            let before = before.filter(|it| it.terms().period == terms.period);
+            let mut kept = self.rates.iter().filter(|it| it.period == terms.period);
+            match &kept.nth(before.count())?.state {
+                State::Bucket(state) | State::Leaky(state) => Some(state.charged_since(terms)),
+                _ => None,
+            }
+        });
+        let charged = Timestamp::from_nanos(charged.max().unwrap_or(0));
+        self.newest().max(charged)
+    }
+
     /// Moves a state that lies ahead, since the clock stepped back to `now`, to where it is fresh at
     /// `latest`, or for windows at the end of those that are now: it is not to be kept for longer
     /// than it could ever have been.

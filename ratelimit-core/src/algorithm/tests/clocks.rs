@@ -105,6 +105,30 @@ proptest! {
     }
 
     #[test]
+    fn who_is_behind_and_takes_the_newest_instant_grants_nothing(
+        algorithm in algorithm(),
+        limits in some_limits(),
+        start in start(),
+        calls in Call::several(16),
+        (kind, size) in step(),
+        charge in any::<bool>(),
+    ) {
+        let mut subject = Subject::of(algorithm, &limits);
+        let mut now = start;
+        subject.play_all(&mut now, &calls);
+        let newest = subject.state.newest_under(&limits).as_nanos();
+        prop_assert!(newest <= now, "it was not charged later");
+        let left: Vec<_> = subject.peek(now, 0).quotas().collect();
+        let then = stepped_back(now, subject.longest_wait(), kind, size).max(newest);
+        let cost = if charge { subject.remaining(then) } else { 0 };
+        subject.at(then, cost);
+        // Also where the clock goes on that was ahead.
+        for (after, before) in subject.peek(now, 0).quotas().zip(&left) {
+            prop_assert!(after.remaining <= before.remaining, "{:?} {:?}", after, before);
+        }
+    }
+
+    #[test]
     fn a_step_forward_is_time_that_passed(
         algorithm in algorithm(),
         limits in some_limits(),

@@ -70,6 +70,7 @@ proptest! {
             state.decide(&subject.check(), Timestamp::from_nanos(now));
             state.fresh_at();
             state.newest();
+            state.newest_under(subject.check().limits);
         }
     }
 }

@@ -5,6 +5,7 @@
 //!   `together`: several clients and several servers.
 
 mod faults;
+mod runtimes;
 mod store;
 mod together;
 

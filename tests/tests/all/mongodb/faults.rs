@@ -1,13 +1,16 @@
 //! What is said when a server fails, and that it is used again when it is back.
 
 use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mongodb::bson::{Document, doc};
 use ratelimit_backends::mongodb::MongoBackend;
-use ratelimit_core::{Backend, Error, ErrorKind, Join};
+use ratelimit_core::{Algorithm, Backend, Check, Error, ErrorKind, Join, KeyBuf};
 use ratelimit_tests::servers::faults::Faults;
 use ratelimit_tests::servers::mongodb::MongoDb;
+use ratelimit_tests::servers::proxy::{Line, Proxy};
 
 use super::{PATIENCE, admin, connected, decide, policy};
 
@@ -17,7 +20,7 @@ const BOUND: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_secs(2);
 
 async fn ask(backend: &MongoBackend, key: &str) -> Result<bool, Error> {
-    let policy = policy(ratelimit_core::Algorithm::TokenBucket, "3/366d");
+    let policy = policy(Algorithm::TokenBucket, "3/366d");
     let decision = decide(backend, &policy, key, 1).await?;
     Ok(decision.is_allowed())
 }
@@ -61,6 +64,106 @@ async fn it_is_frozen_killed_and_started_again() {
     server.restart();
     recovers(&backend).await;
     backend.close().await;
+}
+
+#[tokio::test]
+async fn a_line_that_breaks() {
+    let server = MongoDb::start();
+    let line = Proxy::before(server.port());
+    let url = format!("mongodb://127.0.0.1:{}/?directConnection=true", line.port());
+    let backend = MongoBackend::builder(url).timeout(BOUND);
+    let backend = backend.connect_timeout(BOUND).lazy().unwrap();
+    recovers(&backend).await;
+    for broken in [
+        Line::Blackhole,
+        Line::Reset,
+        Line::Refuse,
+        Line::CutAfter(0),
+        Line::CutAfter(5),
+    ] {
+        line.set(broken);
+        fails(&backend, &[ErrorKind::Connection, ErrorKind::Timeout]).await;
+        line.set(Line::Pass);
+        recovers(&backend).await;
+    }
+    backend.close().await;
+}
+
+/// Lines break and are mended all the time: an answer that is lost may be charged, and none is admitted twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_lines_break_no_call_too_many_is_admitted() {
+    let server = MongoDb::start();
+    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
+        let lines: Vec<_> = (0..2).map(|_| Proxy::before(server.port())).collect();
+        let mut tasks = Vec::new();
+        let ended = Arc::new(AtomicBool::new(false));
+        for line in &lines {
+            let url = format!("mongodb://127.0.0.1:{}/?directConnection=true", line.port());
+            let backend = MongoBackend::builder(url).timeout(BOUND).lazy().unwrap();
+            let backend = Arc::new(backend);
+            for task in 0..8 {
+                let (backend, ended) = (Arc::clone(&backend), Arc::clone(&ended));
+                tasks.push(tokio::spawn(async move {
+                    let policy = policy(algorithm, "300/366d");
+                    let (mut admitted, mut failed) = (0_u32, 0_u32);
+                    while !ended.load(Ordering::Relaxed) {
+                        // Some are batches, which are decided otherwise.
+                        let key = KeyBuf::of("k");
+                        let check = Check::new(&policy, policy.limits(), key.as_ref());
+                        let checks = vec![check; 1 + task % 2];
+                        for answer in backend.decide(&checks, Join::Each).await {
+                            match answer {
+                                Ok(decision) => admitted += u32::from(decision.is_allowed()),
+                                Err(_) => failed += 1,
+                            }
+                        }
+                    }
+                    (admitted, failed)
+                }));
+            }
+        }
+        for turn in 0..24_usize {
+            let broken = [Line::CutAfter(turn * 37), Line::Reset, Line::CutAfter(0)];
+            lines[turn % 2].set(broken[turn % 3]);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            lines[turn % 2].set(Line::Pass);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        ended.store(true, Ordering::Relaxed);
+        let (mut admitted, mut failed) = (0, 0);
+        for task in tasks {
+            let (some, others) = task.await.unwrap();
+            (admitted, failed) = (admitted + some, failed + others);
+        }
+        assert!(failed > 0, "nothing failed");
+        assert!(admitted <= 300, "{algorithm}: {admitted} were admitted");
+        let backend = connected(&server).await;
+        let left = decide(&backend, &policy(algorithm, "300/366d"), "k", 0).await;
+        let left = left.expect("a decision").remaining();
+        assert!(admitted + left <= 300, "{algorithm}: {admitted} and {left}");
+    }
+}
+
+/// The only node of a set is told to leave it to others to write.
+#[tokio::test]
+async fn a_server_that_no_longer_writes() {
+    let server = MongoDb::start();
+    let backend = connected(&server).await;
+    assert_eq!(ask(&backend, "k").await.ok(), Some(true));
+    let admin = admin(&server).await;
+    let down = doc! { "replSetStepDown": 3600, "secondaryCatchUpPeriodSecs": 0, "force": true };
+    admin.run_command(down).await.expect("it steps down");
+    let short = MongoBackend::builder(server.url()).timeout(BOUND);
+    let short = short.lazy().unwrap();
+    fails(&short, &[ErrorKind::Connection, ErrorKind::Timeout]).await;
+    let refused = MongoBackend::builder(server.url()).timeout(PATIENCE);
+    let error = refused.connect().await.expect_err("it is a secondary");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    assert!(error.message().contains("secondary"), "{error:?}");
+    let up = doc! { "replSetFreeze": 0 };
+    admin.run_command(up).await.expect("it may write again");
+    recovers(&short).await;
+    assert_eq!(ask(&backend, "k").await.ok(), Some(true));
 }
 
 /// Lets the next so many of these commands fail.
@@ -146,11 +249,11 @@ async fn a_batch_of_which_the_second_command_fails() {
         .connect()
         .await
         .expect("it is there");
-    let policy = policy(ratelimit_core::Algorithm::TokenBucket, "3/366d");
-    let keys: Vec<_> = (0..5).map(|key| ratelimit_core::KeyBuf::of(&key)).collect();
+    let policy = policy(Algorithm::TokenBucket, "3/366d");
+    let keys: Vec<_> = (0..5).map(|key| KeyBuf::of(&key)).collect();
     let checks: Vec<_> = keys
         .iter()
-        .map(|key| ratelimit_core::Check::new(&policy, policy.limits(), key.as_ref()))
+        .map(|key| Check::new(&policy, policy.limits(), key.as_ref()))
         .collect();
     fail(
         &server,

@@ -2,12 +2,14 @@
 //!
 //! - here: the conformance suite;
 //! - `merged`: how many commands decisions are; `faults`: what is said when a server fails; `start`: what is said at start-up, of
-//!   a server and of what is in it; `runtimes`: who asks from where.
+//!   a server and of what is in it; `runtimes`: who asks from where; `time`: who reads the clock when.
 
+mod ends;
 mod faults;
 mod merged;
 mod runtimes;
 mod start;
+mod time;
 
 use core::time::Duration;
 use std::sync::Arc;

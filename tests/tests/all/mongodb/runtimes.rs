@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use mongodb::Client;
+use mongodb::bson::doc;
 use mongodb::options::ClientOptions;
 use ratelimit_backends::mongodb::MongoBackend;
 use ratelimit_core::{Algorithm, Backend, Check, ErrorKind, Join, KeyBuf};
 use ratelimit_tests::servers::mongodb::MongoDb;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{PATIENCE, policy};
+use super::{PATIENCE, admin, policy};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -43,6 +44,43 @@ fn it_outlives_the_runtimes_that_ask_it() {
     second.block_on(backend.close());
     drop(second);
     drop(backend);
+}
+
+/// As on a server that has a runtime for each of its threads.
+#[test]
+fn each_of_many_runtimes_keeps_its_connections() {
+    let server = MongoDb::start();
+    let backend = MongoBackend::builder(server.url()).timeout(PATIENCE);
+    let backend = backend.connect_blocking().expect("it is there");
+    let runtimes: Vec<_> = (0..20).map(|_| runtime()).collect();
+    let asked_by_all = || {
+        for runtime in &runtimes {
+            runtime.block_on(left(&backend)).expect("a decision");
+        }
+    };
+    let made = || {
+        let status = runtime().block_on(async {
+            let command = doc! { "serverStatus": 1 };
+            admin(&server).await.run_command(command).await
+        });
+        let status = status.expect("a status");
+        let connections = status.get_document("connections").expect("connections");
+        connections.get_i32("totalCreated").expect("a number")
+    };
+    asked_by_all();
+    let once = made();
+    // What it takes to ask for that number.
+    let besides = made() - once;
+    let before = made();
+    for _ in 0..3 {
+        asked_by_all();
+    }
+    let more = made() - before;
+    // A client has two more, which look after its server, and may come late.
+    assert!(
+        more <= besides + 40,
+        "{more} connections more, {besides} of them to ask"
+    );
 }
 
 #[test]

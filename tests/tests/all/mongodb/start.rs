@@ -71,6 +71,76 @@ async fn an_index_that_is_another() {
         .await;
 }
 
+/// What would forget keys, or take one for another.
+#[tokio::test]
+async fn a_collection_that_will_not_do() {
+    let server = MongoDb::start();
+    let database = admin(&server).await.client().database("ratelimit");
+    for (name, options, what) in [
+        (
+            "capped",
+            doc! { "capped": true, "size": 65_536 },
+            "is capped",
+        ),
+        (
+            "folded",
+            doc! { "collation": { "locale": "en", "strength": 1 } },
+            "has the collation `en`",
+        ),
+        (
+            "view",
+            doc! { "viewOn": "other", "pipeline": [] },
+            "is a view",
+        ),
+        (
+            "series",
+            doc! { "timeseries": { "timeField": "expires" } },
+            "is a timeseries",
+        ),
+    ] {
+        let mut command = doc! { "create": name };
+        command.extend(options);
+        database.run_command(command).await.expect("a collection");
+        let error = says(MongoBackend::builder(server.url()).collection(name)).await;
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error:?}");
+        assert!(error.message().contains(what), "{error:?}");
+    }
+    let simple = doc! { "create": "simple", "collation": { "locale": "simple" } };
+    database.run_command(simple).await.expect("a collection");
+    let backend = MongoBackend::builder(server.url()).collection("simple");
+    backend.connect().await.expect("it will do").close().await;
+}
+
+/// What others ask with by the same URL.
+#[tokio::test]
+async fn what_a_url_says_of_reads_does_not_matter() {
+    let server = MongoDb::start();
+    let (one, other) = (KeyBuf::of("one"), KeyBuf::of("other"));
+    let policy = policy(Algorithm::TokenBucket, "9/h");
+    for (round, options) in [
+        "readPreference=secondaryPreferred",
+        "readPreference=secondary",
+        "readConcernLevel=linearizable",
+        "readConcernLevel=majority",
+        "retryWrites=false&retryReads=false",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let url = server
+            .url()
+            .replace("directConnection=true", "replicaSet=rs0");
+        let builder = MongoBackend::builder(format!("{url}&{options}")).timeout(PATIENCE);
+        let backend = builder.connect().await.expect(options);
+        let checks = [&one, &other].map(|key| Check::new(&policy, policy.limits(), key.as_ref()));
+        for answer in backend.decide(&checks, Join::All).await {
+            let left = answer.expect(options).remaining();
+            assert_eq!(usize::try_from(left), Ok(8 - round), "{options}");
+        }
+        backend.close().await;
+    }
+}
+
 #[tokio::test]
 async fn nobody_is_there() {
     let url = "mongodb://127.0.0.1:1/?directConnection=true";
@@ -78,6 +148,20 @@ async fn nobody_is_there() {
     let error = builder.connect().await.expect_err("nobody is there");
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
     assert!(error.is_temporary());
+}
+
+/// Whoever is there instead waits for more, or hangs up.
+#[tokio::test]
+async fn what_is_no_mongodb() {
+    let redis = ratelimit_tests::servers::redis::Redis::start();
+    let memcached = ratelimit_tests::servers::memcached::Memcached::start();
+    for port in [redis.port(), memcached.port()] {
+        let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+        let builder = MongoBackend::builder(url).connect_timeout(Duration::from_millis(300));
+        let error = builder.connect().await.expect_err("it is none");
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
+        assert!(error.message().contains(&port.to_string()), "{error:?}");
+    }
 }
 
 /// The index is the server's business: what is over goes without anybody asking for it.
@@ -264,6 +348,14 @@ fn options_that_cannot_be() {
             MongoBackend::builder("mongodb://user:se/cret@host/"),
             "the URL is wrong",
         ),
+        (
+            MongoBackend::builder("mongodb://:sec/ret:cret@host/"),
+            "the URL is wrong",
+        ),
+        (
+            MongoBackend::builder("mongodb://sec:se%63ret@host:cret/"),
+            "the URL is wrong",
+        ),
         (MongoBackend::builder("mongodb://host/?w=0"), "w=0"),
         (with().timeout(Duration::ZERO), "a timeout of zero"),
         (with().connections(0), "connections is 0"),
@@ -274,6 +366,7 @@ fn options_that_cannot_be() {
         (with().database("a/b"), "the database is"),
         (with().prefix("it's"), "the prefix is"),
         (with().prefix("p".repeat(96)), "95 letters"),
+        (with().max_log(100_001), "up to 100000"),
     ] {
         let debug = format!("{builder:?}");
         assert!(!debug.contains("secret"), "{debug}");
