@@ -3,7 +3,7 @@
 use core::future::Future;
 use std::sync::Arc;
 
-use ratelimit::{Algorithm, Ask, Policy, Registry};
+use ratelimit::{Algorithm, Ask, Backend, Policy, Registry};
 use redis::Script;
 use redis::aio::ConnectionManager;
 
@@ -30,6 +30,13 @@ impl Ours {
             registry,
             policy: Policy::named("benchmark".into(), Algorithm::TokenBucket, limits),
         }
+    }
+
+    /// Who asks this backend, and no other.
+    pub fn alone(backend: impl Backend, rate: &str) -> Self {
+        let builder = Registry::builder().backend("store", backend);
+        let builder = builder.default_backend("store");
+        Self::new(builder.build().expect("no faults"), rate)
     }
 }
 
