@@ -2,9 +2,10 @@
 //!
 //! - here: the conformance suite;
 //! - `merged`: how many commands decisions are; `faults`: what is said when a server fails; `start`: what is said at start-up, of
-//!   a server and of what is in it; `runtimes`: who asks from where.
+//!   a server and of what is in it; `runtimes`: who asks from where; `many`: several processes.
 
 mod faults;
+mod many;
 mod merged;
 mod runtimes;
 mod start;
