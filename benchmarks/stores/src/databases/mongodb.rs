@@ -7,13 +7,16 @@ use ratelimit::MongoBackend;
 use ratelimit::mongodb::{Durability, MongoBuilder};
 use ratelimit_tests::servers::mongodb::MongoDb;
 
-use crate::contenders::{Contender, GENEROUS, Ours};
+use crate::contenders::{Contender, Ours};
 use crate::side_by_side::{compare, setting, settings_head};
 use crate::{PATIENCE, Settings, runtime};
 
-/// Microseconds between two units, and how many may come at once.
+/// As many as a clock of milliseconds can tell apart: one in each.
+const RATE: &str = "1000/s";
 const INTERVAL: i64 = 1;
-const BURST: i64 = 1_000_000;
+
+/// How many may come at once, so that nobody is denied.
+const BURST: u32 = 1_000_000_000;
 
 /// The error of two that add the same document.
 const DUPLICATE_KEY: i32 = 11_000;
@@ -46,7 +49,7 @@ pub fn write_concern(settings: &Settings) {
 
 async fn ours(builder: MongoBuilder) -> Ours {
     let backend = builder.timeout(PATIENCE).connect().await;
-    Ours::alone(backend.expect("it is there"), GENEROUS)
+    Ours::alone(backend.expect("it is there"), RATE).with_burst(BURST)
 }
 
 /// The driver, and nothing that would remove what is over.
@@ -66,10 +69,10 @@ impl ByHand {
         options.retry_writes = Some(false);
         let client = Client::with_options(options).expect("a client");
         let collection = client.database("benchmark").collection("by_hand");
-        let now = doc! { "$multiply": [{ "$toLong": "$$NOW" }, 1_000_i64] };
-        // What is missing is less than any number.
-        let ok = doc! { "$lte": ["$tat", { "$add": [&now, INTERVAL * (BURST - 1)] }] };
-        let next = doc! { "$add": [{ "$max": ["$tat", now] }, INTERVAL] };
+        // What is missing is less than any time.
+        let ahead = INTERVAL * i64::from(BURST - 1);
+        let ok = doc! { "$lte": ["$tat", { "$add": ["$$NOW", ahead] }] };
+        let next = doc! { "$add": [{ "$max": ["$tat", "$$NOW"] }, INTERVAL] };
         let tat = doc! { "$cond": [&ok, next, "$tat"] };
         Self {
             collection,
