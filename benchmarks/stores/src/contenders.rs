@@ -3,7 +3,7 @@
 use core::future::Future;
 use std::sync::Arc;
 
-use ratelimit::{Algorithm, Ask, Backend, Limits, Policy, Registry};
+use ratelimit::{Algorithm, Ask, Backend, Limits, Policy, Registry, Rejection};
 use redis::Script;
 use redis::aio::ConnectionManager;
 
@@ -57,8 +57,11 @@ impl Contender for Ours {
     const NAME: &'static str = "ratelimit";
 
     async fn decide(&self, key: &str) -> bool {
-        let decision = self.registry.ask(&Ask::new(&self.policy, key)).await;
-        decision.expect("it answers").is_allowed()
+        match self.registry.ask(&Ask::new(&self.policy, key)).await {
+            Ok(decision) => decision.is_allowed(),
+            Err(Rejection::Limited(_)) => false,
+            Err(failure) => panic!("it does not answer: {failure}"),
+        }
     }
 }
 
