@@ -3,7 +3,7 @@
 use core::future::Future;
 use std::sync::Arc;
 
-use ratelimit::{Algorithm, Ask, Policy, Registry};
+use ratelimit::{Algorithm, Ask, Backend, Limits, Policy, Registry, Rejection};
 use redis::Script;
 use redis::aio::ConnectionManager;
 
@@ -28,17 +28,40 @@ impl Ours {
         let limits = rate.parse().expect("a rate");
         Self {
             registry,
-            policy: Policy::named("benchmark".into(), Algorithm::TokenBucket, limits),
+            policy: policy(limits),
         }
     }
+
+    /// Who asks this backend, and no other.
+    pub fn alone(backend: impl Backend, rate: &str) -> Self {
+        let builder = Registry::builder().backend("store", backend);
+        let builder = builder.default_backend("store");
+        Self::new(builder.build().expect("no faults"), rate)
+    }
+
+    /// So many may come at once.
+    pub fn with_burst(self, burst: u32) -> Self {
+        let limits = self.policy.limits().with_bursts(&[burst]);
+        Self {
+            policy: policy(limits.expect("a burst")),
+            ..self
+        }
+    }
+}
+
+fn policy(limits: Limits) -> Policy {
+    Policy::named("benchmark".into(), Algorithm::TokenBucket, limits)
 }
 
 impl Contender for Ours {
     const NAME: &'static str = "ratelimit";
 
     async fn decide(&self, key: &str) -> bool {
-        let decision = self.registry.ask(&Ask::new(&self.policy, key)).await;
-        decision.is_ok_and(|decision| decision.is_allowed())
+        match self.registry.ask(&Ask::new(&self.policy, key)).await {
+            Ok(decision) => decision.is_allowed(),
+            Err(Rejection::Limited(_)) => false,
+            Err(failure) => panic!("it does not answer: {failure}"),
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod lease;
 #[cfg(feature = "limitador")]
 mod limitador;
 mod load;
+mod memcached;
+mod side_by_side;
 
 use core::time::Duration;
 use std::sync::{Arc, LazyLock};
@@ -25,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be run by itself, if it is named.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 13] = [
     "tasks",
     "batches",
     "denials",
@@ -36,6 +38,9 @@ const PARTS: [&str; 10] = [
     "mariadb",
     "sqlite",
     "durability",
+    "mongodb",
+    "write-concern",
+    "memcached",
 ];
 
 /// Those of Redis.
@@ -83,6 +88,15 @@ fn main() {
     }
     if wants("durability") {
         databases::durability(&settings);
+    }
+    if wants("mongodb") {
+        databases::mongodb(&settings);
+    }
+    if wants("write-concern") {
+        databases::write_concern(&settings);
+    }
+    if wants("memcached") {
+        memcached::memcached(&settings);
     }
 }
 

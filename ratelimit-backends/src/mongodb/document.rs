@@ -43,10 +43,6 @@ pub(super) struct Stored {
     pub(super) version: Option<i64>,
     /// No bytes for a fresh key; none where there is something else than a state.
     pub(super) state: Option<Vec<u8>>,
-    /// When it is removed, in milliseconds.
-    pub(super) expires: Option<i64>,
-    /// Fields that go when others take their place.
-    fields: Vec<String>,
 }
 
 impl Stored {
@@ -62,24 +58,10 @@ impl Stored {
         let Ok(version) = document.get_i64(VERSION) else {
             return Self::default();
         };
-        let keeps = |name: &&String| !["_id", VERSION, EXPIRES].contains(&&***name);
         Self {
             version: Some(version),
             state: state(document),
-            expires: document
-                .get_datetime(EXPIRES)
-                .ok()
-                .map(|it| it.timestamp_millis()),
-            fields: document.keys().filter(keeps).cloned().collect(),
         }
-    }
-
-    /// The fields that have a new state, and those that are no longer there.
-    pub(super) fn replace(&self, state: &[u8]) -> (Document, Vec<&str>) {
-        let fields = fields(state);
-        let gone = self.fields.iter().map(|name| &**name);
-        let gone = gone.filter(|name| !fields.contains_key(*name)).collect();
-        (fields, gone)
     }
 }
 
@@ -154,7 +136,7 @@ fn known(number: u8) -> Option<Algorithm> {
 }
 
 /// The fields of a state in its stored form.
-fn fields(state: &[u8]) -> Document {
+pub(super) fn fields(state: &[u8]) -> Document {
     if state.is_empty() {
         return Document::new();
     }

@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ratelimit_core::{Adjust, Algorithm, Answers, Check, Decision, Error, Join, KeyState, Limit};
 
 use super::ask::Client;
-use super::document::Stored;
+use super::document::{Stored, fields};
 use super::errors::{Failure, nonsense};
-use super::pipeline::slack;
+use super::pipeline::{removed_at, slack};
 use super::store::{Looked, Swap};
 use crate::stepwise::{Batch, Found, Work, stored};
 use crate::within::sleep;
@@ -163,25 +163,22 @@ impl Client {
         }
         let injected = self.store.clock.is_some();
         let (state, keep) = stored(&read.states[key], read.now, injected);
-        let (fields, gone) = found.replace(&state);
         let now = if injected {
             looked.server_now
         } else {
             i64::try_from(read.now.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
         };
-        let (needed, is_fresh) = (now.saturating_add_unsigned(keep), state.is_empty());
+        let over = now.saturating_add_unsigned(keep);
         Some(Swap {
             name: batch.names[key].clone(),
             found: found.version,
             version: version(),
-            gone: gone.into_iter().map(str::to_owned).collect(),
-            fields,
-            // It is only moved when it has to be, and then by some more, as that changes an index.
-            expires: match found.expires {
-                _ if is_fresh => needed,
-                Some(expires) if (0..=slack).contains(&expires.saturating_sub(needed)) => expires,
-                _ => needed.saturating_add(slack),
+            expires: if state.is_empty() {
+                over
+            } else {
+                removed_at(over, slack)
             },
+            fields: fields(&state),
         })
     }
 

@@ -17,8 +17,9 @@ use crate::stepwise::LONGER_MS;
 /// Nanoseconds in a millisecond, in which the server counts.
 const MILLI: i64 = 1_000_000;
 
-/// The longest that a key is kept after it was over, in milliseconds.
-const MOST_SLACK: i64 = 60_000;
+/// How much longer a key is kept than it has to be, in milliseconds: at least, where its rates are short, and at most. The
+/// server looks for what is over once a minute.
+const SLACK: (i64, i64) = (10_000, 60_000);
 
 /// Expressions that build on each other: those of a level may use those of the levels before.
 #[derive(Default)]
@@ -75,20 +76,19 @@ pub(super) fn decide(
     ] };
     let fits = doc! { "$or": [{ "$and": known }, is_fresh] };
     steps.holds.insert(0, fits.into());
-    let longer = if now.is_some() { LONGER_MS } else { 0 };
-    let ends = match &steps.ends[..] {
+    let end = match &steps.ends[..] {
         [one] => one.clone(),
         several => doc! { "$max": several }.into(),
     };
-    let left = doc! { "$divide": [{ "$subtract": [ends, "$$n"] }, MILLI] };
-    let until = doc! { "$add": ["$$NOW", { "$ceil": left }, i64::try_from(longer).ok()?] };
-    // It is only moved when it has to be, and then by some more, as that changes an index.
-    let expires = doc! { "$cond": [
-        { "$gte": [of(EXPIRES), "$$until"] },
-        of(EXPIRES),
-        { "$add": ["$$until", slack(check)] },
-    ] };
-    let expires = doc! { "$let": { "vars": { "until": until }, "in": expires } };
+    let expires = if now.is_some() {
+        let left = doc! { "$divide": [{ "$subtract": [end, "$$n"] }, MILLI] };
+        doc! { "$add": ["$$NOW", { "$ceil": left }, i64::try_from(LONGER_MS).ok()?] }
+    } else {
+        // As `removed_at`. What is rounded is less than a millisecond.
+        let slack = slack(check);
+        let whole = doc! { "$floor": { "$divide": [end, slack.checked_mul(MILLI)?] } };
+        doc! { "$toDate": { "$multiply": [{ "$add": [whole, 1] }, slack] } }
+    };
     let mut next = doc! {
         VERSION: version,
         ALGORITHM: algorithm,
@@ -107,12 +107,21 @@ pub(super) fn decide(
     Some((doc! { "$replaceWith": decided }, changed))
 }
 
-/// How many milliseconds longer than needed a check's key is kept: as long as its shortest rate takes, at most a minute.
+/// By how much the end of a check's key is moved when it is, in milliseconds: as long as its shortest rate takes, or a bit more.
 pub(super) fn slack(check: &Check<'_>) -> i64 {
     let periods = check.limits.as_slice().iter();
     let millis = periods.map(|limit| limit.rate().period().as_millis());
     let shortest = millis.min().and_then(|it| i64::try_from(it).ok());
-    shortest.unwrap_or_default().min(MOST_SLACK)
+    shortest.unwrap_or_default().clamp(SLACK.0, SLACK.1)
+}
+
+/// When a key is removed that is over then, both in milliseconds: later by the slack at most, and at an instant that many have in
+/// common, as each change of it changes an index.
+pub(super) fn removed_at(over: i64, slack: i64) -> i64 {
+    let slack = slack.max(1);
+    over.div_euclid(slack)
+        .saturating_add(1)
+        .saturating_mul(slack)
 }
 
 /// A field of the document.
@@ -146,27 +155,25 @@ impl Steps {
         let delay = i64::try_from(delay(check)).ok()?;
         let stored = |name: char| of(&field(name, rate));
         let (debt, total) = (var('d', rate), var('t', rate));
-        let ahead = |whole: Bson| doc! { "$max": [0_i64, { "$subtract": [whole, "$$n"] }] };
         if q == 1 {
             // Nearly every rate: there are no parts. Those of another rate are rounded up elsewhere.
-            let whole = ahead(stored('w').into());
+            let full_at = doc! { "$add": [{ "$max": [stored('w'), "$$n"] }, cost] };
+            self.let_be(1, 't', rate, full_at);
+            // Who may wait does so until the time of others is over.
+            let most = if shape.delayed {
+                most.min(cost.saturating_add(delay))
+            } else {
+                most
+            };
             self.holds
                 .push(doc! { "$lte": [stored('r'), 0_i64] }.into());
-            if shape.delayed {
-                self.let_be(1, 'd', rate, whole);
-                self.let_be(2, 't', rate, doc! { "$add": [&debt, cost] });
-            } else {
-                self.let_be(1, 't', rate, doc! { "$add": [whole, cost] });
-            }
-            self.holds.push(doc! { "$lte": [&total, most] }.into());
-            if shape.delayed {
-                self.holds.push(doc! { "$lte": [&debt, delay] }.into());
-            }
-            let full_at = doc! { "$add": ["$$n", &total] };
-            self.ends.push(full_at.clone().into());
-            self.next.insert(field('w', rate), full_at);
+            self.holds
+                .push(doc! { "$lte": [&total, { "$add": ["$$n", most] }] }.into());
+            self.ends.push(total.clone().into());
+            self.next.insert(field('w', rate), total);
             return Some(());
         }
+        let ahead = |whole: Bson| doc! { "$max": [0_i64, { "$subtract": [whole, "$$n"] }] };
         let has_part = doc! { "$gt": [stored('r'), 0] };
         let same = |operator: &str| {
             let of_q = doc! { operator: [stored('o'), q] };

@@ -41,7 +41,6 @@ pub(super) struct Swap {
     pub(super) found: Option<i64>,
     pub(super) version: i64,
     pub(super) fields: Document,
-    pub(super) gone: Vec<String>,
     /// Milliseconds.
     pub(super) expires: i64,
 }
@@ -295,29 +294,23 @@ impl Store {
 }
 
 impl Swap {
+    /// It names the document by `_id` alone, for which the server has a shorter way, and looks for the version by itself. If
+    /// that is another one, `_id` would change, which the server refuses, and so tells of which statement it was.
     fn statement(&self) -> Document {
-        let mut set = doc! {
+        let is_same = match self.found {
+            Some(found) => doc! { "$eq": [format!("${VERSION}"), found] },
+            // It is added.
+            None => doc! { "$eq": ["$$ROOT", { "_id": "$_id" }] },
+        };
+        let mut next = doc! {
+            "_id": "$_id",
             VERSION: self.version,
             EXPIRES: DateTime::from_millis(self.expires),
         };
-        set.extend(self.fields.clone());
-        let mut update = doc! { "$set": set };
-        if !self.gone.is_empty() {
-            let gone = self.gone.iter().map(|name| (name.clone(), Bson::from("")));
-            update.insert("$unset", gone.collect::<Document>());
-        }
-        let expected = match self.found {
-            Some(found) => {
-                // It is not to be added if it has gone: the server refuses to, and so tells of which statement it was.
-                update.insert("$setOnInsert", doc! { "_id": 0 });
-                found
-            }
-            // Whoever added it meanwhile has another version; adding it once more is refused, too.
-            None => self.version,
-        };
+        next.extend(self.fields.clone());
         doc! {
-            "q": { "_id": &self.name, VERSION: expected },
-            "u": update,
+            "q": { "_id": &self.name },
+            "u": [{ "$replaceWith": { "$cond": [is_same, next, { "_id": 0 }] } }],
             "upsert": true,
         }
     }

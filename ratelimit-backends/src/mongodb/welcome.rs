@@ -69,7 +69,6 @@ pub(super) async fn check(
         found: None,
         version: version(),
         fields: Document::new(),
-        gone: Vec::new(),
         expires: 0,
     };
     client.store.swap(&[swap]).await?;

@@ -1,7 +1,5 @@
 //! What it costs to lose less in a power cut.
 
-use std::sync::Arc;
-
 use ratelimit::SqlBackend;
 use ratelimit::sql::SqlBuilder;
 use ratelimit_tests::servers::Folder;
@@ -11,16 +9,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tokio::runtime::Runtime;
 
 use super::ours;
-use crate::load::{self, Load};
+use crate::side_by_side::{setting, settings_head};
 use crate::{Settings, runtime};
 
 /// Each setting with one task, and with 64.
 pub fn durability(settings: &Settings) {
     let runtime = runtime(2);
     println!("\n## What waiting for the disk costs, 10,000 keys\n");
-    println!(
-        "| setting | 1 task: decisions/s | p50 | 64 tasks: decisions/s | p50 |\n|---|---:|---:|---:|---:|"
-    );
+    settings_head();
     let server = Postgres::with(&["fsync=on", "full_page_writes=on", "synchronous_commit=on"]);
     let measure = |name, builder| measure(name, &runtime, builder, settings);
     measure(
@@ -85,16 +81,5 @@ pub fn durability(settings: &Settings) {
 }
 
 fn measure(name: &str, runtime: &Runtime, builder: SqlBuilder, settings: &Settings) {
-    let ours = Arc::new(runtime.block_on(ours(builder)));
-    let keys = load::keys(10_000);
-    let loads = [1, 64].map(|tasks| {
-        let rounds =
-            (0..settings.rounds).map(|_| load::run(runtime, &ours, &keys, tasks, settings.time));
-        Load::median(rounds.collect())
-    });
-    let [one, many] = loads;
-    println!(
-        "| {name} | {:.0} | {:?} | {:.0} | {:?} |",
-        one.per_second, one.p50, many.per_second, many.p50
-    );
+    setting(name, runtime, runtime.block_on(ours(builder)), settings);
 }

@@ -1,14 +1,16 @@
-//! Several clients, and several servers.
+//! Several clients, several processes, and several servers.
 
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ratelimit_backends::memcached::MemcachedBackend;
 use ratelimit_core::{Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
 use ratelimit_tests::servers::faults::Faults;
 use ratelimit_tests::servers::memcached::Memcached;
 
-use super::{Started, ask, policy};
+use super::{PATIENCE, Started, ask, policy};
+use crate::processes;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_clients_are_admitted_exactly_the_limit_of_one_key() {
@@ -42,6 +44,22 @@ async fn several_clients_are_admitted_exactly_the_limit_of_one_key() {
     );
 }
 
+/// What the other processes do; nothing in the process of the tests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process() {
+    if let Some(server) = processes::server() {
+        let backend = MemcachedBackend::builder([server]).timeout(PATIENCE);
+        processes::another(Arc::new(backend.connect().await.expect("it is there"))).await;
+    }
+}
+
+/// They are on one machine, and have one clock, which is theirs and not the server's.
+#[test]
+fn processes_share_a_server() {
+    let server = Memcached::start();
+    processes::share("memcached::together::another_process", &server.address());
+}
+
 #[tokio::test]
 async fn each_server_has_its_part_of_the_keys() {
     let servers = Started::<3>::new();
@@ -60,7 +78,7 @@ async fn each_server_has_its_part_of_the_keys() {
     assert_eq!(has().iter().sum::<u64>(), 300);
     // Whatever the order in which they are named.
     let addresses = servers.0.iter().rev().map(Memcached::address);
-    let other = ratelimit_backends::memcached::MemcachedBackend::connect(addresses);
+    let other = MemcachedBackend::connect(addresses);
     let other = other.await.unwrap();
     for key in 0..300 {
         let decision = ask(&other, &limits, &format!("key {key}")).await.unwrap();

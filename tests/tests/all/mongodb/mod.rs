@@ -2,10 +2,12 @@
 //!
 //! - here: the conformance suite;
 //! - `merged`: how many commands decisions are; `faults`: what is said when a server fails; `start`: what is said at start-up, of
-//!   a server and of what is in it; `runtimes`: who asks from where; `time`: who reads the clock when.
+//!   a server and of what is in it; `runtimes`: who asks from where; `many`: several processes; `time`: who reads the clock
+//!   when; `ends`: what becomes of what is under way.
 
 mod ends;
 mod faults;
+mod many;
 mod merged;
 mod runtimes;
 mod start;
