@@ -195,6 +195,7 @@ fn speaks(words: &'static [u8]) -> String {
 async fn answers_that_make_no_sense() {
     for garbage in [
         &b"MN\r\nVA 18446744073709551615 c1\r\n"[..],
+        b"MN\r\nVA 1073741824 c1\r\nabc",
         b"MN\r\nVA 5 c1\r\nabc\r\n\r\n\r\n",
         b"MN\r\nVA 3 cx\r\nabc\r\n",
         b"MN\r\nVA 3\r\nabc\r\n",

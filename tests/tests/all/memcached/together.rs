@@ -2,14 +2,16 @@
 
 use core::time::Duration;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ratelimit_backends::memcached::MemcachedBackend;
-use ratelimit_core::{Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
+use ratelimit_core::{Algorithm, Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
 use ratelimit_tests::servers::faults::Faults;
 use ratelimit_tests::servers::memcached::Memcached;
+use ratelimit_tests::servers::proxy::{Line, Proxy};
 
-use super::{PATIENCE, Started, ask, policy};
+use super::{PATIENCE, Started, ask, policy, policy_of};
 use crate::processes;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,6 +115,81 @@ async fn a_server_that_fails_fails_alone() {
     let peeked = all(&backend, &limits, &keys).await;
     let decided: Vec<_> = peeked.into_iter().map(Result::unwrap).collect();
     assert!(decided.iter().all(|it| it.remaining() <= 1));
+}
+
+/// Lines break and are mended all the time: an answer that is lost may be charged, and none is admitted twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_lines_break_no_call_too_many_is_admitted() {
+    let server = Memcached::start();
+    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
+        let lines: Vec<_> = (0..2).map(|_| Proxy::before(server.port())).collect();
+        let limits = Arc::new(policy_of(algorithm, "500/366d"));
+        let ended = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for line in &lines {
+            let address = format!("127.0.0.1:{}", line.port());
+            let backend = MemcachedBackend::builder([address]).timeout(Duration::from_millis(300));
+            let backend = Arc::new(backend.lazy().unwrap());
+            for _ in 0..8 {
+                let (backend, ended) = (Arc::clone(&backend), Arc::clone(&ended));
+                let limits = Arc::clone(&limits);
+                tasks.push(tokio::spawn(async move {
+                    let (mut admitted, mut failed) = (0_u32, 0_u32);
+                    while !ended.load(Ordering::Relaxed) {
+                        match ask(&*backend, &limits, "k").await {
+                            Ok(decision) => admitted += u32::from(decision.is_allowed()),
+                            Err(_) => failed += 1,
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    (admitted, failed)
+                }));
+            }
+        }
+        for turn in 0..40_usize {
+            let broken = [Line::CutAfter(turn * 7), Line::Reset, Line::CutAfter(0)];
+            lines[turn % 2].set(broken[turn % 3]);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            lines[turn % 2].set(Line::Pass);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        ended.store(true, Ordering::Relaxed);
+        let (mut admitted, mut failed) = (0, 0);
+        for task in tasks {
+            let (some, others) = task.await.unwrap();
+            (admitted, failed) = (admitted + some, failed + others);
+        }
+        assert!(failed > 0, "nothing failed");
+        let backend = MemcachedBackend::connect([server.address()]).await.unwrap();
+        let key = KeyBuf::of("k");
+        let check = Check::new(&limits, limits.limits(), key.as_ref());
+        let left = backend.peek(&[check]).await.remove(0).unwrap().remaining();
+        assert!(admitted + left <= 500, "{algorithm}: {admitted} and {left}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_closed_while_calls_are_under_way() {
+    let servers = Started::<3>::new();
+    let backend = Arc::new(servers.builder().connect().await.unwrap());
+    let tasks = (0..40_u32).map(|task| {
+        let backend = Arc::clone(&backend);
+        tokio::spawn(async move {
+            let (limits, key) = (policy("9999/366d"), format!("key {}", task % 7));
+            loop {
+                if let Err(error) = ask(&*backend, &limits, &key).await {
+                    return error;
+                }
+            }
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    ask(&*backend, &policy("9999/366d"), "k").await.unwrap();
+    backend.close().await;
+    for task in tasks {
+        let error = task.await.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
+    }
 }
 
 /// All at once.
