@@ -38,18 +38,14 @@ pub(super) fn statement(table: &str, shape: Shape) -> String {
     let number = shape.algorithm.number();
     // Numbers of 64 bits, or of any size.
     let wide = if shape.narrow { "" } else { "::numeric" };
-    let (mut lists, mut names, mut asked, mut held) = <(String, String, String, String)>::default();
+    // A list of 64-bit numbers is as good as a table.
+    let (mut asked, mut held) = <(String, String)>::default();
     for (index, (name, kind)) in numbers(shape).enumerate() {
-        let parameter = index + 3;
+        let list = format!("(${}::{kind})", index + 3);
         // Nothing can go wrong with strings.
-        let _ = write!(lists, ", ${parameter}::{kind}");
-        let _ = write!(names, ", {name}");
-        let _ = write!(asked, ", ask.{name}{wide}");
+        let _ = write!(asked, ", {list}[ask.place::int4]{wide} AS {name}");
         if name != "asked" {
-            let _ = write!(
-                held,
-                ", (${parameter}::{kind})[(excluded.n >> 32)::int4]{wide} AS {name}"
-            );
+            let _ = write!(held, ", {list}[(excluded.n >> 32)::int4]{wide} AS {name}");
         }
     }
     let (mut unused, mut stored, mut next) = <(String, String, String)>::default();
@@ -85,7 +81,7 @@ pub(super) fn statement(table: &str, shape: Shape) -> String {
     };
     let fresh = format!(
         "(SELECT ask.name, ask.place{asked}, clock.now, TRUE AS fits, FALSE AS more, 0{wide} AS expires{unused} \
-         FROM unnest($2::text[]{lists}) WITH ORDINALITY AS ask(name{names}, place) \
+         FROM unnest($2::text[]) WITH ORDINALITY AS ask(name, place) \
          CROSS JOIN (SELECT {NOW}{wide} AS now) AS clock {FENCE})"
     );
     let fresh = steps.next(&format!("({} {FENCE})", steps.told(&fresh)));
