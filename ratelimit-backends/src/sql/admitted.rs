@@ -18,6 +18,7 @@ impl Row {
     }
 
     /// What was stored before so many calls were charged at `now`, of which this is what is stored then; none if it cannot be.
+    #[cfg(feature = "postgres")]
     pub(super) fn uncharged(
         self,
         shape: Shape,
@@ -47,6 +48,7 @@ impl Row {
 }
 
 /// A bucket before it was charged at `now`. One that was full says so by being full at that very time.
+#[cfg(feature = "postgres")]
 fn refilled(rate: Rate, numbers: &Numbers, now: i64, admitted: u32) -> Option<Rate> {
     let q = u128::from(numbers.q);
     let whole = u128::try_from(rate.w.checked_sub(now)?).ok()?;

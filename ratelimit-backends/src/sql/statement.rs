@@ -61,6 +61,7 @@ impl Steps {
 
     /// What is used of each rate, `u1`, …, of two windows the units of each, `x1` and `y1`, …; and whether the state
     /// `fits` the time and the rate.
+    #[cfg(feature = "mysql")]
     pub(super) fn used(&self, from: &str) -> String {
         let periods: Vec<_> = self.rates().map(|i| format!("k{i} = p{i}")).collect();
         let mut fits = vec![
@@ -154,6 +155,7 @@ impl Steps {
     }
 
     /// Whether the state of a rate can be that of its algorithm, now.
+    #[cfg(feature = "mysql")]
     pub(super) fn fits(&self, it: &Terms) -> String {
         let sound = self.is_sound(it);
         match self.shape.family {

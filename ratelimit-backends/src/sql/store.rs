@@ -65,6 +65,7 @@ impl Told {
         })
     }
 
+    #[cfg(feature = "postgres")]
     pub(super) fn again() -> Self {
         Self {
             now: Timestamp::default(),
