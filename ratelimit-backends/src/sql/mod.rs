@@ -83,7 +83,7 @@ pub use target::Database;
 /// |---|---|---|
 /// | PostgreSQL | one statement, an `INSERT … ON CONFLICT DO UPDATE` over lists: locks each row, reads `clock_timestamp()` then, decides, writes; in the order of the names | under `READ COMMITTED`, the default, a row that is waited for is changed as the one before left it, and one that denies is read behind its lock; under a stricter default a conflict is an error, and asked again. What others add at the same time as a call is denied cannot be read yet, and is asked for again |
 /// | MySQL, MariaDB | one trip: a transaction under `READ COMMITTED` that adds rows that are missing, which locks all of them in order, reads `UTC_TIMESTAMP(6)`, reads, decides by `UPDATE`s with conditions, commits | the rows stay locked from before the clock is read until they are written |
-/// | SQLite | `BEGIN IMMEDIATE` and a read, then a write and `COMMIT`, in this process; as many checks as wait are one transaction | there is one writer at a time, whichever process it is in; the clock is read when the right to write is had |
+/// | SQLite | `BEGIN IMMEDIATE`, a read, a write, `COMMIT`, in this process; as many checks as wait are one transaction | there is one writer at a time, whichever process it is in; the clock is read when the right to write is had |
 ///
 /// A transaction, which reads, decides here and writes, takes two to five trips. It is what decides a `sliding_window`, checks that are
 /// [all or nothing](Join::All), corrections, a key whose limits have changed since it was last used, and one that finds that the server's

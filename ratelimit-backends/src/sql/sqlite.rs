@@ -6,9 +6,7 @@ use core::time::Duration;
 
 use ratelimit_core::{BoxFuture, Clock as _, SystemClock, Timestamp};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, Row as _, SqlSafeStr as _, SqlStr, Sqlite,
-};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlSafeStr as _, SqlStr, Sqlite};
 
 use super::connections::Connections;
 use super::errors::Failure;
@@ -42,15 +40,6 @@ INSERT INTO {table} (name, state, expires) VALUES ('{VERSION_ROW}', X'{VERSION:0
 ",
         i64::MAX
     )
-}
-
-const READ: &str =
-    "SELECT name, state FROM {table} WHERE name IN (SELECT value FROM json_each(?1))";
-
-/// Takes a transaction back, which SQLite may have done by itself.
-async fn undo(connection: &mut SqliteConnection, error: sqlx::Error) -> sqlx::Error {
-    let _ = connection.execute("ROLLBACK").await;
-    error
 }
 
 /// A list that `json_each` reads.
@@ -89,45 +78,52 @@ impl SqliteStore {
         AssertSqlSafe(text.replace("{table}", &self.table.name)).into_sql_str()
     }
 
+    fn read(&self) -> SqlStr {
+        self.sql("SELECT name, state FROM {table} WHERE name IN (SELECT value FROM json_each(?1))")
+    }
+
     pub(super) async fn change<T: Send + 'static>(
         &self,
         names: Vec<String>,
         changing: Changing<T>,
     ) -> Result<T, Failure> {
-        let table = self.table.clone();
-        // Each question is a trip to the thread that has the file, so that there are two and not four.
-        let read = self.sql(&format!("BEGIN IMMEDIATE; {READ}"));
-        let write = self.sql(
+        let (read, table) = (self.read(), self.table.clone());
+        let store = self.sql(
             "INSERT INTO {table} (name, state, expires) \
              SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?1) WHERE true \
-             ON CONFLICT (name) DO UPDATE SET state = excluded.state, expires = excluded.expires; \
-             DELETE FROM {table} WHERE name IN (SELECT value FROM json_each(?2)); COMMIT",
+             ON CONFLICT (name) DO UPDATE SET state = excluded.state, expires = excluded.expires",
         );
+        let remove =
+            self.sql("DELETE FROM {table} WHERE name IN (SELECT value FROM json_each(?1))");
         self.connections
             .with(move |connection| {
                 Box::pin(async move {
-                    let query = sqlx::query(read).bind(list(&names));
-                    let rows = query.fetch_all(&mut *connection).await?;
+                    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
                     let now = now(&table);
-                    let found = match states(rows) {
-                        Ok(found) => found,
-                        Err(error) => return Err(undo(connection, error).await),
-                    };
+                    let query = sqlx::query(read).bind(list(&names));
+                    let found = states(query.fetch_all(&mut *transaction).await?)?;
                     let (done, changes) = changing(now, &in_order(&names, found));
                     if changes.is_empty() {
-                        connection.execute("ROLLBACK").await?;
+                        transaction.rollback().await?;
                         return Ok(done);
                     }
                     let (stored, removed) = split(changes);
-                    let rows = stored.iter().map(|it| {
-                        format!("[\"{}\",\"{}\",{}]", it.name, hex(&it.state), it.expires)
-                    });
-                    let rows = format!("[{}]", rows.collect::<Vec<_>>().join(","));
-                    let query = sqlx::query(write).bind(rows).bind(list(&removed));
-                    match query.execute(&mut *connection).await {
-                        Ok(_) => Ok(done),
-                        Err(error) => Err(undo(connection, error).await),
+                    if !stored.is_empty() {
+                        let rows = stored.iter().map(|it| {
+                            format!("[\"{}\",\"{}\",{}]", it.name, hex(&it.state), it.expires)
+                        });
+                        let rows = format!("[{}]", rows.collect::<Vec<_>>().join(","));
+                        sqlx::query(store)
+                            .bind(rows)
+                            .execute(&mut *transaction)
+                            .await?;
                     }
+                    if !removed.is_empty() {
+                        let query = sqlx::query(remove).bind(list(&removed));
+                        query.execute(&mut *transaction).await?;
+                    }
+                    transaction.commit().await?;
+                    Ok(done)
                 })
             })
             .await
@@ -137,7 +133,7 @@ impl SqliteStore {
         &self,
         names: Vec<String>,
     ) -> Result<(Timestamp, Vec<Vec<u8>>), Failure> {
-        let (read, table) = (self.sql(READ), self.table.clone());
+        let (read, table) = (self.read(), self.table.clone());
         self.connections
             .with(move |connection| {
                 Box::pin(async move {

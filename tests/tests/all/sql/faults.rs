@@ -109,6 +109,32 @@ async fn a_table_that_is_missing_or_of_another_version() {
     );
 }
 
+/// Who fails lets go of what it has locked.
+#[tokio::test]
+async fn a_table_that_goes_and_comes_back() {
+    let server = Postgres::start();
+    let (maria, file) = (MariaDb::start(), File::new());
+    for url in [server.url(), maria.url(), file.url()] {
+        let backend = SqlBackend::builder(&*url).timeout(PATIENCE).connect().await;
+        let backend = backend.expect("it is there");
+        let drop_table = "DROP TABLE ratelimit";
+        if url.starts_with("postgres") {
+            server.ask(drop_table);
+        } else if url.starts_with("mysql") {
+            maria.ask(drop_table);
+        } else {
+            let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+            sqlx::query(drop_table).execute(&pool).await.unwrap();
+        }
+        for _ in 0..2 {
+            let error = decide(&backend, "k").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{url}: {error:?}");
+        }
+        made(url.clone()).await;
+        decide(&backend, "k").await.expect("a decision");
+    }
+}
+
 #[tokio::test]
 async fn rights_that_are_missing() {
     let server = Postgres::start();
