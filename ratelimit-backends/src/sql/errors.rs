@@ -112,6 +112,8 @@ fn by_state(code: &str, message: &str) -> (ErrorKind, bool) {
     match code {
         // Two transactions that wait for each other; one that cannot be put into an order.
         "40001" | "40P01" => (ErrorKind::Overloaded, true),
+        // Nothing to store: the clock stepped back while PostgreSQL decided, and nothing was done.
+        "23502" => (ErrorKind::Protocol, true),
         // A lock that was waited for in vain, `statement_timeout`, `max_statement_time`.
         "55P03" | "57014" | "70100" => (ErrorKind::Timeout, false),
         "53300" | "08004" => (ErrorKind::Overloaded, false),

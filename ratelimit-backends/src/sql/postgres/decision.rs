@@ -2,7 +2,8 @@
 //!
 //! PostgreSQL locks a row that is there before it works out whether and how to change it: the clock, which is read in both, is read behind
 //! the lock. A row that was not changed is read after that, locked as it is. Of one that others have added since the
-//! statement began nothing can be read: it is asked for again.
+//! statement began nothing can be read: it is asked for again. So is all of it where the clock steps back between the two, so that a call
+//! that was to be admitted is not: there is nothing to store then, which the table refuses.
 //!
 //! What is asked stands in lists. A row knows its place in them by `n`: above the lower 32 bits stands the place, in
 //! them how many calls are asked for, and once they are decided how many were let in; `t` is the time of that.
@@ -128,16 +129,8 @@ pub(super) async fn decide(
 ) -> Result<Vec<Told>, sqlx::Error> {
     let query = bind(sqlx::query(statement).bind(now), shape, asked);
     let rows = query.fetch_all(connection).await?;
-    let mut told = Vec::with_capacity(asked.len());
-    for it in asked {
-        let ever = it.numbers.iter().all(|it| it.takes <= it.capacity);
-        // Nothing is said of a key that others added at the same time, and of one that is not there and that is not admitted even so.
-        told.push(if ever {
-            Told::again()
-        } else {
-            Told::new(0, None, Vec::new())?
-        });
-    }
+    // Those of which nothing is said were added by others at the same time.
+    let mut told: Vec<_> = asked.iter().map(|_| Told::again()).collect();
     for row in rows {
         let place: i64 = row.try_get(0)?;
         let place = usize::try_from(place).ok().and_then(|it| it.checked_sub(1));
