@@ -9,9 +9,8 @@ use ratelimit_core::{
     Adjust, Capabilities, Charge, Check, Decision, Error, Join, OwnedCheck, Timestamp,
 };
 
-use super::document::{self, VERSION};
+use super::document::{self, VERSION, version};
 use super::errors::nonsense;
-use super::exchange::version;
 use super::pipeline;
 use super::store::{Looked, Store};
 use super::template::{self, Template, Templates};

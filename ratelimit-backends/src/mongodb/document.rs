@@ -13,6 +13,9 @@
 //! | `b` | those of its fields that the last decision changed, as they were before |
 //! | `expires` | when the key is surely fresh again |
 
+use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document};
 use ratelimit_core::Algorithm;
@@ -34,6 +37,14 @@ const NANOS: u64 = 1_000_000_000;
 /// The name of a field, or of a variable, of a rate.
 pub(super) fn field(name: char, rate: usize) -> String {
     format!("{name}{rate}")
+}
+
+/// A version that no document has had. Processes that were one until now have the same random numbers ahead of them, and their
+/// number and the time apart.
+pub(super) fn version() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.map_or(0, |it| i64::from(it.subsec_nanos()));
+    fastrand::i64(..) ^ nanos ^ i64::from(process::id()) << 32
 }
 
 /// What was found of a key.
@@ -277,5 +288,17 @@ mod tests {
             assert_eq!(state(&bad), None, "{name}");
         }
         assert!(Stored::of(&good).state.is_none(), "it has no version");
+    }
+
+    #[test]
+    fn processes_with_the_same_random_numbers_have_other_versions() {
+        fastrand::seed(7);
+        let one = version();
+        // The system's clock may be a coarse one.
+        let other = (0..1_000_000).map(|_| {
+            fastrand::seed(7);
+            version()
+        });
+        assert!(other.into_iter().any(|other| other != one));
     }
 }

@@ -1,13 +1,11 @@
 //! Questions whose answers are worked out here: what is there is read, and replaced if nobody else changed it since.
 
 use core::time::Duration;
-use std::process;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ratelimit_core::{Adjust, Algorithm, Answers, Check, Decision, Error, Join, KeyState, Limit};
 
 use super::ask::Client;
-use super::document::{Stored, fields};
+use super::document::{Stored, fields, version};
 use super::errors::{Failure, nonsense};
 use super::pipeline::{removed_at, slack};
 use super::store::{Looked, Swap};
@@ -298,14 +296,6 @@ impl Client {
     }
 }
 
-/// A version that no document has had. Processes that were one until now have the same random numbers ahead of them, and their
-/// number and the time apart.
-pub(super) fn version() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let nanos = since.map_or(0, |it| i64::from(it.subsec_nanos()));
-    fastrand::i64(..) ^ nanos ^ i64::from(process::id()) << 32
-}
-
 /// The places of the questions to each key.
 fn questions(batch: &Batch) -> Vec<Vec<usize>> {
     let mut of_key = vec![Vec::new(); batch.names.len()];
@@ -347,22 +337,5 @@ impl<'a> Part<'a> {
 fn fill(answers: &mut [Option<Result<Decision, Error>>], error: &Error) {
     for answer in answers.iter_mut().filter(|it| it.is_none()) {
         *answer = Some(Err(error.clone()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn processes_with_the_same_random_numbers_have_other_versions() {
-        fastrand::seed(7);
-        let one = version();
-        // The system's clock may be a coarse one.
-        let other = (0..1_000_000).map(|_| {
-            fastrand::seed(7);
-            version()
-        });
-        assert!(other.into_iter().any(|other| other != one));
     }
 }

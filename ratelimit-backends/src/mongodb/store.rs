@@ -231,40 +231,18 @@ impl Store {
         self.link.run_admin(doc! { "hello": 1 }).await
     }
 
-    /// Whether the collection takes each name for itself alone, and keeps it. Who may not look is not told.
-    pub(super) async fn is_suited(&self) -> Result<(), Failure> {
+    /// What the collection is, if there is one, as the server says it.
+    pub(super) async fn described(&self) -> Result<Option<Document>, Failure> {
         let command = doc! {
             "listCollections": 1,
             "filter": { "name": &self.collection },
         };
-        let mut answer = match self.link.run(command).await {
-            Err(failure) if failure.error.kind() == ErrorKind::Refused => return Ok(()),
-            answer => answer?,
-        };
-        let found = first_batch(&mut answer).and_then(|mut batch| batch.pop());
-        let Some(Bson::Document(found)) = found else {
-            return Ok(());
-        };
-        let wrong = |what: String| {
-            let message = format!("the collection `{}` {what}", self.collection);
-            Error::new(ErrorKind::Configuration, message).into()
-        };
-        match found.get_str("type") {
-            Ok("collection") | Err(_) => {}
-            Ok(other) => return Err(wrong(format!("is a {other}, and has to be a collection"))),
-        }
-        let Ok(options) = found.get_document("options") else {
-            return Ok(());
-        };
-        if options.get_bool("capped").unwrap_or_default() {
-            return Err(wrong("is capped, and so would forget keys".to_owned()));
-        }
-        let collation = options.get_document("collation");
-        match collation.and_then(|it| it.get_str("locale")) {
-            Ok("simple") | Err(_) => Ok(()),
-            Ok(locale) => Err(wrong(format!(
-                "has the collation `{locale}`, by which it may take one key for another: it has to be one without"
-            ))),
+        let mut answer = self.link.run(command).await?;
+        let mut found = first_batch(&mut answer).ok_or_else(nonsense)?;
+        match found.pop() {
+            None => Ok(None),
+            Some(Bson::Document(collection)) => Ok(Some(collection)),
+            Some(_) => Err(nonsense().into()),
         }
     }
 

@@ -10,8 +10,9 @@ use ratelimit_core::{
 };
 
 use super::MongoBackend;
-use super::exchange::version;
+use super::document::version;
 use super::store::Swap;
+use crate::checks::wrong;
 use crate::stepwise::Work;
 use crate::within::sleep;
 
@@ -49,7 +50,13 @@ pub(super) async fn check(
         }
     };
     suits(&hello)?;
-    client.again_and_again(|| client.store.is_suited()).await?;
+    match client.again_and_again(|| client.store.described()).await {
+        Ok(None) => {}
+        Ok(Some(collection)) => keeps_all(&collection)?,
+        // Who may not look is not told.
+        Err(error) if error.kind() == ErrorKind::Refused => {}
+        Err(error) => return Err(error),
+    }
     if create_index {
         client
             .again_and_again(|| client.store.create_index())
@@ -86,4 +93,27 @@ fn suits(hello: &Document) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::Refused, message));
     }
     Ok(())
+}
+
+/// Whether a collection takes each name for itself alone, and forgets none by itself.
+fn keeps_all(collection: &Document) -> Result<(), Error> {
+    let name = collection.get_str("name").unwrap_or_default();
+    let wrong = |what: String| Err(wrong(format!("the collection `{name}` {what}")));
+    match collection.get_str("type") {
+        Ok("collection") | Err(_) => {}
+        Ok(other) => return wrong(format!("is a {other}, and has to be a collection")),
+    }
+    let Ok(options) = collection.get_document("options") else {
+        return Ok(());
+    };
+    if options.get_bool("capped").unwrap_or_default() {
+        return wrong("is capped, and so would forget keys".to_owned());
+    }
+    let collation = options.get_document("collation");
+    match collation.and_then(|it| it.get_str("locale")) {
+        Ok("simple") | Err(_) => Ok(()),
+        Ok(locale) => wrong(format!(
+            "has the collation `{locale}`, by which it may take one key for another: it has to be one without"
+        )),
+    }
 }

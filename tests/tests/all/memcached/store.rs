@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use ratelimit_backends::memcached::MemcachedBackend;
 use ratelimit_core::{
     Adjust, Algorithm, Backend, Check, Clock, ErrorKind, Join, KeyBuf, Policy, SystemClock,
 };
@@ -205,9 +206,24 @@ async fn a_log_that_does_not_fit_is_not_lost() {
     );
 }
 
+/// What a server said of its items is known to whoever asks it, also by connections of his own.
+#[test]
+fn larger_items_hold_longer_logs() {
+    let server = Memcached::with(&["-I", "4m"]);
+    let backend = MemcachedBackend::builder([server.address()]).max_log(70_000);
+    let backend = backend.timeout(super::PATIENCE).connect_blocking().unwrap();
+    server.store(LOG, &logs(&[DAY], 65_470));
+    let policy = policy_of(Algorithm::SlidingWindow, "70000/d");
+    let bridged = backend.bridged().expect("connections of its own");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (left, backend) in [(4_529, &backend as &dyn Backend), (4_528, &*bridged)] {
+        let decision = runtime.block_on(ask(backend, &policy, "k")).unwrap();
+        assert_eq!(decision.remaining(), left);
+    }
+}
+
 #[test]
 fn callers_that_block() {
-    use ratelimit_backends::memcached::MemcachedBackend;
     let server = Memcached::start();
     let backend = MemcachedBackend::connect_blocking([server.address()]).unwrap();
     let pong = tokio::runtime::Runtime::new()

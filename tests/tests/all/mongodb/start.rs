@@ -145,9 +145,15 @@ async fn what_a_url_says_of_reads_does_not_matter() {
 async fn nobody_is_there() {
     let url = "mongodb://127.0.0.1:1/?directConnection=true";
     let builder = MongoBackend::builder(url).connect_timeout(Duration::from_millis(300));
+    let lazy = builder.clone().lazy().expect("options that can be");
     let error = builder.connect().await.expect_err("nobody is there");
     assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
     assert!(error.is_temporary());
+    // Who asks is told so as well, and not that it took too long.
+    let error = decide(&lazy, &policy(Algorithm::Gcra, "1/s"), "k", 1).await;
+    let error = error.expect_err("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}");
+    assert!(error.message().contains("127.0.0.1:1"), "{error:?}");
 }
 
 /// Whoever is there instead waits for more, or hangs up.
