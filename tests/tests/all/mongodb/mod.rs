@@ -5,6 +5,7 @@
 //!   a server and of what is in it; `runtimes`: who asks from where; `many`: several processes; `time`: who reads the clock
 //!   when; `ends`: what becomes of what is under way.
 
+mod alike;
 mod ends;
 mod faults;
 mod many;

@@ -4,7 +4,10 @@ use core::time::Duration;
 
 use mongodb::bson::doc;
 use ratelimit_backends::mongodb::{Durability, MongoBackend, MongoBuilder};
-use ratelimit_core::{Algorithm, Backend, Check, Error, ErrorKind, Join, KeyBuf, Sweep};
+use ratelimit_core::{
+    Adjust, Algorithm, Backend, Charge, Check, Clock, Error, ErrorKind, Join, KeyBuf, Sweep,
+    SystemClock, Timestamp,
+};
 use ratelimit_tests::servers::mongodb::MongoDb;
 
 use super::{PATIENCE, admin, collection, connected, decide, policy};
@@ -193,6 +196,49 @@ async fn what_is_over_is_removed() {
     while documents.count_documents(doc! {}).await.expect("a count") > 6 {
         assert!(started.elapsed() < PATIENCE * 2, "it is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A document stays for as long as it counts, and a minute longer at most; whoever wrote it.
+#[tokio::test]
+async fn what_counts_stays() {
+    let server = MongoDb::start();
+    let backend = connected(&server).await;
+    let documents = collection(&server).await;
+    let minute = Duration::from_mins(1);
+    for algorithm in Algorithm::ALL {
+        for limits in ["5/h", "2/d, 7_999/8s", "3/366d"] {
+            documents.delete_many(doc! {}).await.expect("an answer");
+            let policy = policy(algorithm, limits);
+            let key = KeyBuf::of("k");
+            let check = Check::new(&policy, policy.limits(), key.as_ref());
+            // One by itself, several together, and a correction.
+            for round in 0..3 {
+                let before = SystemClock.now();
+                let last = match round {
+                    0 => decide(&backend, &policy, "k", 1).await,
+                    1 => backend.decide(&[check; 2], Join::Each).await.remove(1),
+                    _ => {
+                        let more = Adjust::new(check, Charge::new(before, 0), 1);
+                        backend.adjust(&[more]).await.remove(0)
+                    }
+                };
+                let last = last.expect("a decision");
+                let lasts = last.quotas().map(|it| it.reset_after).max();
+                let lasts = lasts.expect("a quota");
+                let after = SystemClock.now();
+                let found = documents.find_one(doc! {}).await.expect("an answer");
+                let found = found.expect("a document");
+                let expires = found.get_datetime("expires").expect("an end");
+                let expires = u64::try_from(expires.timestamp_millis()).expect("after 1970");
+                let expires = Timestamp::from_unix(Duration::from_millis(expires));
+                // The server counts in milliseconds.
+                let tick = Duration::from_millis(1);
+                let what = format!("{algorithm} {limits} {round}");
+                assert!(expires.plus(tick) >= before.plus(lasts), "{what}");
+                assert!(expires <= after.plus(lasts + minute + tick), "{what}");
+            }
+        }
     }
 }
 
