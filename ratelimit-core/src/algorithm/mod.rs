@@ -26,6 +26,7 @@ pub mod leaky_bucket;
 mod packing;
 pub mod sliding_window;
 pub mod sliding_window_counter;
+mod state;
 mod step;
 mod stored;
 mod terms;

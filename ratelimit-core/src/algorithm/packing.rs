@@ -1,7 +1,8 @@
 //! The state of one rate in one machine word, for a store that keeps very many of them.
 
-use super::key_state::{Kept, KeyState, State};
+use super::key_state::{Kept, KeyState};
 use super::sliding_window_counter as counter;
+use super::state::State;
 use super::{Algorithm, Span, Verdict, WholeBucket, Write, bucket, fixed_window, leaky_bucket};
 use crate::check::Check;
 use crate::clock::Timestamp;

@@ -22,8 +22,9 @@ use core::fmt;
 
 use smallvec::SmallVec;
 
-use super::key_state::{Kept, KeyState, MAX_KEPT, State};
+use super::key_state::{Kept, KeyState, MAX_KEPT};
 use super::sliding_window::{Entry, Log};
+use super::state::State;
 use super::{Algorithm, Span, bucket, fixed_window, sliding_window_counter};
 use crate::error::{Error, ErrorKind};
 

@@ -7,6 +7,7 @@ mod cas;
 mod concurrency;
 mod guard;
 mod layers;
+mod lines;
 mod memcached;
 mod memory;
 mod mongodb;

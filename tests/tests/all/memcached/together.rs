@@ -2,17 +2,15 @@
 
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ratelimit_backends::memcached::MemcachedBackend;
 use ratelimit_core::{Algorithm, Answers, Backend, Check, ErrorKind, Join, KeyBuf, Policy};
 use ratelimit_tests::servers::faults::Faults;
 use ratelimit_tests::servers::memcached::Memcached;
-use ratelimit_tests::servers::proxy::{Line, Proxy};
 
 use super::{PATIENCE, Started, ask, policy, policy_of};
-use crate::processes;
+use crate::{lines, processes};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_clients_are_admitted_exactly_the_limit_of_one_key() {
@@ -122,43 +120,12 @@ async fn a_server_that_fails_fails_alone() {
 async fn however_lines_break_no_call_too_many_is_admitted() {
     let server = Memcached::start();
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
-        let lines: Vec<_> = (0..2).map(|_| Proxy::before(server.port())).collect();
         let limits = Arc::new(policy_of(algorithm, "500/366d"));
-        let ended = Arc::new(AtomicBool::new(false));
-        let mut tasks = Vec::new();
-        for line in &lines {
-            let address = format!("127.0.0.1:{}", line.port());
-            let backend = MemcachedBackend::builder([address]).timeout(Duration::from_millis(300));
-            let backend = Arc::new(backend.lazy().unwrap());
-            for _ in 0..8 {
-                let (backend, ended) = (Arc::clone(&backend), Arc::clone(&ended));
-                let limits = Arc::clone(&limits);
-                tasks.push(tokio::spawn(async move {
-                    let (mut admitted, mut failed) = (0_u32, 0_u32);
-                    while !ended.load(Ordering::Relaxed) {
-                        match ask(&*backend, &limits, "k").await {
-                            Ok(decision) => admitted += u32::from(decision.is_allowed()),
-                            Err(_) => failed += 1,
-                        }
-                        tokio::task::yield_now().await;
-                    }
-                    (admitted, failed)
-                }));
-            }
-        }
-        for turn in 0..40_usize {
-            let broken = [Line::CutAfter(turn * 7), Line::Reset, Line::CutAfter(0)];
-            lines[turn % 2].set(broken[turn % 3]);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            lines[turn % 2].set(Line::Pass);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        ended.store(true, Ordering::Relaxed);
-        let (mut admitted, mut failed) = (0, 0);
-        for task in tasks {
-            let (some, others) = task.await.unwrap();
-            (admitted, failed) = (admitted + some, failed + others);
-        }
+        let all = lines::while_they_break(server.port(), 40, 7, &limits, |port| {
+            let backend = MemcachedBackend::builder([format!("127.0.0.1:{port}")]);
+            Arc::new(backend.timeout(Duration::from_millis(300)).lazy().unwrap())
+        });
+        let lines::Outcome { admitted, failed } = all.await;
         assert!(failed > 0, "nothing failed");
         let backend = MemcachedBackend::connect([server.address()]).await.unwrap();
         let key = KeyBuf::of("k");

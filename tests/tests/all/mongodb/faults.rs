@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mongodb::bson::{Document, doc};
@@ -11,6 +10,8 @@ use ratelimit_core::{Algorithm, Backend, Check, Error, ErrorKind, Join, KeyBuf};
 use ratelimit_tests::servers::faults::Faults;
 use ratelimit_tests::servers::mongodb::MongoDb;
 use ratelimit_tests::servers::proxy::{Line, Proxy};
+
+use crate::lines;
 
 use super::{PATIENCE, admin, connected, decide, policy};
 
@@ -94,51 +95,16 @@ async fn a_line_that_breaks() {
 async fn however_lines_break_no_call_too_many_is_admitted() {
     let server = MongoDb::start();
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
-        let lines: Vec<_> = (0..2).map(|_| Proxy::before(server.port())).collect();
-        let mut tasks = Vec::new();
-        let ended = Arc::new(AtomicBool::new(false));
-        for line in &lines {
-            let url = format!("mongodb://127.0.0.1:{}/?directConnection=true", line.port());
-            let backend = MongoBackend::builder(url).timeout(BOUND).lazy().unwrap();
-            let backend = Arc::new(backend);
-            for task in 0..8 {
-                let (backend, ended) = (Arc::clone(&backend), Arc::clone(&ended));
-                tasks.push(tokio::spawn(async move {
-                    let policy = policy(algorithm, "300/366d");
-                    let (mut admitted, mut failed) = (0_u32, 0_u32);
-                    while !ended.load(Ordering::Relaxed) {
-                        // Some are batches, which are decided otherwise.
-                        let key = KeyBuf::of("k");
-                        let check = Check::new(&policy, policy.limits(), key.as_ref());
-                        let checks = vec![check; 1 + task % 2];
-                        for answer in backend.decide(&checks, Join::Each).await {
-                            match answer {
-                                Ok(decision) => admitted += u32::from(decision.is_allowed()),
-                                Err(_) => failed += 1,
-                            }
-                        }
-                    }
-                    (admitted, failed)
-                }));
-            }
-        }
-        for turn in 0..24_usize {
-            let broken = [Line::CutAfter(turn * 37), Line::Reset, Line::CutAfter(0)];
-            lines[turn % 2].set(broken[turn % 3]);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            lines[turn % 2].set(Line::Pass);
-            tokio::time::sleep(Duration::from_millis(30)).await;
-        }
-        ended.store(true, Ordering::Relaxed);
-        let (mut admitted, mut failed) = (0, 0);
-        for task in tasks {
-            let (some, others) = task.await.unwrap();
-            (admitted, failed) = (admitted + some, failed + others);
-        }
+        let policy = Arc::new(policy(algorithm, "300/366d"));
+        let all = lines::while_they_break(server.port(), 24, 37, &policy, |port| {
+            let url = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+            Arc::new(MongoBackend::builder(url).timeout(BOUND).lazy().unwrap())
+        });
+        let lines::Outcome { admitted, failed } = all.await;
         assert!(failed > 0, "nothing failed");
         assert!(admitted <= 300, "{algorithm}: {admitted} were admitted");
         let backend = connected(&server).await;
-        let left = decide(&backend, &policy(algorithm, "300/366d"), "k", 0).await;
+        let left = decide(&backend, &policy, "k", 0).await;
         let left = left.expect("a decision").remaining();
         assert!(admitted + left <= 300, "{algorithm}: {admitted} and {left}");
     }

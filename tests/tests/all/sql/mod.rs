@@ -2,8 +2,9 @@
 //!
 //! - here: the conformance suite on each of them;
 //! - `faults`: what is said when one fails or is not as it should be; `tls`: what is asked over TLS;
-//! - `many`: several processes; `sweep`: rows that are over; `full`: no room is left; `trips`: how often it is asked, and over a line that breaks.
+//! - `clock`: one that steps back in the middle of a decision; `many`: several processes; `sweep`: rows that are over; `full`: no room is left; `trips`: how often it is asked, and over a line that breaks.
 
+mod clock;
 mod faults;
 mod full;
 mod many;
