@@ -48,9 +48,9 @@ async fn another_process() {
 }
 
 #[test]
-fn processes_whose_clocks_are_hours_apart_share_a_server() {
+fn processes_whose_clocks_are_weeks_apart_share_a_server() {
     let server = Redis::start();
-    processes::share_hours_apart("redis::many::another_process", &server.url());
+    processes::share_weeks_apart("redis::many::another_process", &server.url());
 }
 
 #[test]

@@ -21,15 +21,15 @@ async fn another_process() {
 }
 
 #[test]
-fn processes_whose_clocks_are_hours_apart_share_postgres() {
+fn processes_whose_clocks_are_weeks_apart_share_postgres() {
     let server = Postgres::start();
-    processes::share_hours_apart(ANOTHER, &server.url());
+    processes::share_weeks_apart(ANOTHER, &server.url());
 }
 
 #[test]
-fn processes_whose_clocks_are_hours_apart_share_mariadb() {
+fn processes_whose_clocks_are_weeks_apart_share_mariadb() {
     let server = MariaDb::start();
-    processes::share_hours_apart(ANOTHER, &server.url());
+    processes::share_weeks_apart(ANOTHER, &server.url());
 }
 
 /// They are on one machine, and have one clock.
