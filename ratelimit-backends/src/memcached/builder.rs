@@ -40,7 +40,7 @@ impl MemcachedBuilder {
                 max_log: MemcachedBackend::DEFAULT_MAX_LOG,
                 ..Options::default()
             },
-            connections: 8,
+            connections: 4,
             connect_timeout: Duration::from_secs(2),
             back_off: (Duration::from_millis(10), Duration::from_secs(1)),
         }
@@ -79,8 +79,9 @@ impl MemcachedBuilder {
         self
     }
 
-    /// How many connections to each server are used at once, one or more; default 8. They are made when they are needed, by each
-    /// runtime that asks, and as many merged calls can be under way.
+    /// How many connections to each server are used at once, one or more; default 4. They are made when they are needed, by each
+    /// runtime that asks, and as many merged calls can be under way. With more of them fewer callers share a call, which costs more
+    /// than it gains where the server is near.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
